@@ -1,0 +1,1 @@
+"""From a Matrix and a Job to a Plan; pure."""

@@ -1,0 +1,363 @@
+"""Is a Plan what it says it is? Judged from the Plan alone, sharing nothing with the solver.
+
+Every rule of DESIGN.md's unicast model, its arithmetic in exact fractions of the stored figures,
+for regions and again for each gateway, and a maximum flow over the emitted lanes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path as FilePath
+from typing import Any
+
+from datasets.errors import DataError, PlanRefused
+from datasets.matrix import Matrix
+from datasets.regions import cloud_of, region_of_gateway
+from datasets.units import BITS_PER_BYTE, GIGA, SECONDS_PER_HOUR
+from planner.plan import Plan, load_plan
+
+# The share by which a limit or a stated figure may be off: rates are stored to the bit, solvers
+# work to 1e-9, and nothing measured is known to a millionth.
+TOLERANCE = Fraction(1, 10**6)
+# The same where only stored rates are added up: each is within half a bit a second.
+BIT_GBPS = Fraction(1, GIGA)
+# Shares are stored to 12 decimals.
+SHARE_TOLERANCE = Fraction(1, 10**9)
+# Costs are stored to 8 decimals.
+USD_TOLERANCE = Fraction(2, 10**8)
+CONNECTIONS_OF_A_LINK = 64
+
+
+def check(plan: Plan, matrix: Matrix | None = None) -> None:
+    """Nothing if the Plan holds; its figures are also compared with `matrix` if that is given.
+
+    Raises: PlanRefused, naming the rule that is broken and where.
+    """
+    _check_figures(plan, matrix)
+    _check_ends_and_conservation(plan)
+    _check_region_limits(plan)
+    _check_paths_and_shares(plan)
+    _check_lanes(plan)
+    _check_gateway_limits(plan)
+    _check_prediction(plan)
+    _check_promise(plan)
+    _check_max_flow(plan)
+
+
+def load_checked_plan(path: FilePath) -> Plan:
+    """A plan file that is intact and holds. Raises: InputError or DataError, in one sentence."""
+    plan = load_plan(path)
+    try:
+        check(plan)
+    except PlanRefused as error:
+        raise DataError(f"{path}: {error} Make the plan again.") from error
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        raise DataError(f"{path}: the plan does not make sense. Make the plan again.") from error
+    return plan
+
+
+def _refuse(rule: str, found: str) -> None:
+    raise PlanRefused(f"The plan breaks the rule {rule!r}: {found}.")
+
+
+def _require(holds: bool, rule: str, found: str) -> None:
+    if not holds:
+        _refuse(rule, found)
+
+
+def _at_most(value: Fraction, limit: Fraction, rule: str, where: str) -> None:
+    if value > limit * (1 + TOLERANCE) + BIT_GBPS:
+        _refuse(rule, f"{where} has {float(value):.9g}, more than {float(limit):.9g}")
+
+
+def _same(value: Fraction, other: Fraction, rule: str, where: str, absolute: Fraction) -> None:
+    if abs(value - other) > TOLERANCE * max(abs(value), abs(other)) + absolute:
+        _refuse(rule, f"{where}: {float(value):.9g} against {float(other):.9g}")
+
+
+def _check_figures(plan: Plan, matrix: Matrix | None) -> None:
+    """Every figure is finite and at hand; none is invented."""
+    for name, value in _figures(plan):
+        _require(math.isfinite(value) and value >= 0, "figures", f"{name} is {value}")
+    regions = {entry.id for entry in plan.regions}
+    links = {(link.src, link.dst) for link in plan.links}
+    _require(len(regions) == len(plan.regions), "figures", "a region is listed twice")
+    _require(len(links) == len(plan.links), "figures", "a link is listed twice")
+    _require(regions == set(plan.vms), "figures", "regions and vms name different regions")
+    flows = {(flow.src, flow.dst) for flow in plan.flows}
+    _require(len(flows) == len(plan.flows), "figures", "a flow is listed twice")
+    _require(flows == links, "figures", "flows and links name different links")
+    if matrix is None:
+        return
+    _require(plan.matrix == matrix.ref(), "matrix", "the plan was made on another matrix")
+    for entry in plan.regions:
+        known = entry.id in matrix.region_ids and matrix.vm(entry.id).as_json()
+        _require(known == entry.vm.as_json(), "matrix", f"the VM of {entry.id} differs")
+    for link in plan.links:
+        measured = matrix.link(link.src, link.dst)
+        _require(
+            measured is not None and measured.as_json() == link.as_json(),
+            "matrix",
+            f"the link from {link.src} to {link.dst} differs",
+        )
+
+
+def _figures(plan: Plan) -> Iterator[tuple[str, float]]:
+    cost = plan.predicted.cost_usd
+    yield "throughput", plan.predicted.throughput_gbps
+    yield "makespan", plan.predicted.makespan_s
+    yield from (("egress cost", cost.egress), ("VM cost", cost.vm), ("gap", plan.gap))
+    yield from (("bound_usd", plan.bound_usd), ("bound_lp_usd", plan.bound_lp_usd))
+    yield "bound_gbps", plan.bound_gbps or 0.0
+    yield from ((f"flow {flow.src} to {flow.dst}", flow.gbps) for flow in plan.flows)
+    yield from ((f"rate of path {at}", path.gbps) for at, path in enumerate(plan.paths))
+    yield from ((f"rate of lane {at}", lane.gbps) for at, lane in enumerate(plan.lanes))
+
+
+def _check_ends_and_conservation(plan: Plan) -> None:
+    """What enters a region leaves it, but for the source and the destination."""
+    _require(plan.predicted.throughput_gbps > 0, "conservation", "no throughput")
+    goal = Fraction(plan.predicted.throughput_gbps)
+    surplus: dict[str, Fraction] = defaultdict(Fraction)
+    for flow in plan.flows:
+        surplus[flow.src] += Fraction(flow.gbps)
+        surplus[flow.dst] -= Fraction(flow.gbps)
+    wanted = {plan.job.source: goal, plan.job.destination: -goal}
+    for region in sorted({*surplus, *wanted}):
+        off = surplus[region] - wanted.get(region, Fraction(0))
+        if abs(off) > TOLERANCE * goal:
+            _refuse("conservation", f"{region} is off by {float(off):.3g} Gbit/s")
+
+
+def _check_region_limits(plan: Plan) -> None:
+    """VM limits, quotas, forbidden regions; VM time and caps of each region's VMs together."""
+    for region, count in plan.vms.items():
+        _require(region not in plan.job.forbid, "forbidden region", region)
+        _require(count >= 1, "vm_limit", f"{region} has {count} VMs")
+        _require(
+            count <= plan.job.vm_limit,
+            "vm_limit",
+            f"{region} has {count} VMs, more than {plan.job.vm_limit}",
+        )
+        if region in plan.job.quotas:
+            vcpus = count * plan.vm(region).vcpus
+            quota = plan.job.quotas[region]
+            _require(vcpus <= quota, "quota", f"{region} needs {vcpus} vCPUs of {quota}")
+    rates = {(flow.src, flow.dst): Fraction(flow.gbps) for flow in plan.flows}
+    _check_loads(plan, rates, {region: Fraction(n) for region, n in plan.vms.items()})
+
+
+def _check_gateway_limits(plan: Plan) -> None:
+    """The same limits, for each gateway alone."""
+    rates: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+    for lane in plan.lanes:
+        for hop in lane.hops:
+            rates[hop] += Fraction(lane.gbps)
+    _check_loads(plan, rates, {gateway: Fraction(1) for gateway in plan.gateways})
+
+
+def _check_loads(
+    plan: Plan, rates: Mapping[tuple[str, str], Fraction], vms: Mapping[str, Fraction]
+) -> None:
+    """VM time and caps at regions (of several VMs) or at gateways (of one)."""
+    loads: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+    for (src, dst), rate in rates.items():
+        time = rate / Fraction(plan.link(src, dst).gbps)
+        loads["vm_out_time", src] += time
+        loads["vm_in_time", dst] += time
+        loads["vm_egress", src] += rate
+        loads["vm_ingress", dst] += rate
+        if cloud_of(src) != cloud_of(dst):
+            loads["vm_egress_public", src] += rate
+    for (rule, where), load in loads.items():
+        vm = plan.vm(where)
+        per_vm = {
+            "vm_out_time": 1.0,
+            "vm_in_time": 1.0,
+            "vm_egress": vm.egress_gbps,
+            "vm_ingress": vm.ingress_gbps,
+            "vm_egress_public": vm.egress_public_gbps,
+        }[rule]
+        _at_most(load, vms[where] * Fraction(per_vm), rule, where)
+
+
+def _check_paths_and_shares(plan: Plan) -> None:
+    """Paths lead from source to destination, add up to the flows, and share all the bytes."""
+    sums: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+    goal = Fraction(plan.predicted.throughput_gbps)
+    for at, path in enumerate(plan.paths):
+        ends = (path.hops[0], path.hops[-1]) if path.hops else ()
+        rightly = ends == (plan.job.source, plan.job.destination)
+        _require(rightly, "paths", f"path {at} does not lead from source to destination")
+        _require(len(set(path.hops)) == len(path.hops), "paths", f"path {at} has a loop")
+        _require(path.gbps > 0, "paths", f"path {at} carries nothing")
+        _same(
+            Fraction(path.share) * goal,
+            Fraction(path.gbps),
+            "shares",
+            f"path {at}'s share of the throughput and its rate",
+            BIT_GBPS,
+        )
+        for hop in zip(path.hops, path.hops[1:], strict=False):
+            sums[hop] += Fraction(path.gbps)
+    flows = {(flow.src, flow.dst): Fraction(flow.gbps) for flow in plan.flows}
+    _require(set(sums) == set(flows), "paths", "paths and flows use different links")
+    for hop, total in sums.items():
+        _same(total, flows[hop], "paths", f"paths over {hop[0]} to {hop[1]} and its flow", BIT_GBPS)
+    shares = sum((Fraction(path.share) for path in plan.paths), Fraction(0))
+    _require(abs(shares - 1) <= SHARE_TOLERANCE, "shares", f"paths' add up to {float(shares)}")
+    shares = sum((Fraction(lane.share) for lane in plan.lanes), Fraction(0))
+    _require(abs(shares - 1) <= SHARE_TOLERANCE, "shares", f"lanes' add up to {float(shares)}")
+
+
+def _check_lanes(plan: Plan) -> None:
+    """Lanes follow their paths through gateways that exist, on connections that carry them."""
+    rates: dict[int, Fraction] = defaultdict(Fraction)
+    shares: dict[int, Fraction] = defaultdict(Fraction)
+    for at, lane in enumerate(plan.lanes):
+        _require(0 <= lane.path < len(plan.paths), "lanes", f"lane {at} has no path {lane.path}")
+        hops = plan.paths[lane.path].hops
+        follows = tuple(region_of_gateway(gateway) for gateway in lane.gateways) == hops
+        _require(follows, "lanes", f"lane {at} does not follow its path")
+        for gateway in lane.gateways:
+            ordinal = gateway.rpartition("#")[2]
+            exists = ordinal.isdecimal() and int(ordinal) < plan.vms[region_of_gateway(gateway)]
+            _require(exists, "lanes", f"lane {at} uses {gateway}, which the plan has no VM for")
+        _require(
+            len(lane.connections) == len(hops) - 1,
+            "connections",
+            f"lane {at} has {len(lane.connections)} counts for {len(hops) - 1} hops",
+        )
+        _require(lane.gbps > 0, "lanes", f"lane {at} carries nothing")
+        for hop, count in zip(lane.hops, lane.connections, strict=True):
+            _require(count >= 1, "connections", f"lane {at} has {count} on {hop[0]} to {hop[1]}")
+            carries = Fraction(count, CONNECTIONS_OF_A_LINK) * Fraction(plan.link(*hop).gbps)
+            _at_most(Fraction(lane.gbps), carries, "connections", f"lane {at} at {hop[0]}")
+        rates[lane.path] += Fraction(lane.gbps)
+        shares[lane.path] += Fraction(lane.share)
+    for at, path in enumerate(plan.paths):
+        _same(rates[at], Fraction(path.gbps), "lanes", f"lanes of path {at} and its rate", BIT_GBPS)
+        _require(
+            abs(shares[at] - Fraction(path.share)) <= SHARE_TOLERANCE,
+            "shares",
+            f"lanes of path {at} have {float(shares[at])} of {path.share}",
+        )
+
+
+def _check_prediction(plan: Plan) -> None:
+    """Makespan and cost again, from bytes, rates and prices, in exact arithmetic."""
+    goal = Fraction(plan.predicted.throughput_gbps)
+    seconds = Fraction(plan.job.size_bytes * BITS_PER_BYTE, GIGA) / goal
+    stated = plan.predicted
+    _same(seconds, Fraction(stated.makespan_s), "makespan", "makespan", Fraction(1, 10**6))
+    egress = sum(
+        (
+            Fraction(flow.gbps) / BITS_PER_BYTE * Fraction(plan.link(flow.src, flow.dst).usd_per_gb)
+            for flow in plan.flows
+        ),
+        Fraction(0),
+    )
+    hourly = sum(
+        (count * Fraction(plan.vm(region).usd_per_hour) for region, count in plan.vms.items()),
+        Fraction(0),
+    )
+    vm = hourly / Fraction(SECONDS_PER_HOUR)
+    cost = stated.cost_usd
+    _same(egress * seconds, Fraction(cost.egress), "cost", "egress, recomputed", USD_TOLERANCE)
+    _same(vm * seconds, Fraction(cost.vm), "cost", "VM time, recomputed", USD_TOLERANCE)
+
+
+def _check_promise(plan: Plan) -> None:
+    """The Job's objective is met, and bounds bound."""
+    job, predicted = plan.job, plan.predicted
+    cost = Fraction(predicted.cost_usd.total)
+    if job.floor_gbps is not None:
+        _require(
+            Fraction(predicted.throughput_gbps) >= Fraction(job.floor_gbps) - BIT_GBPS,
+            "floor",
+            f"{predicted.throughput_gbps} Gbit/s is below {job.floor_gbps}",
+        )
+    if job.deadline_s is not None:
+        late = Fraction(predicted.makespan_s) - Fraction(job.deadline_s)
+        _require(
+            late <= TOLERANCE * Fraction(job.deadline_s) + Fraction(1, 10**6),
+            "deadline",
+            f"{predicted.makespan_s} s is beyond {job.deadline_s} s",
+        )
+    if job.max_usd is not None:
+        _require(
+            cost <= Fraction(job.max_usd) + USD_TOLERANCE,
+            "max_usd",
+            f"{float(cost)} USD is above {job.max_usd}",
+        )
+    for name, bound in (("bound_usd", plan.bound_usd), ("bound_lp_usd", plan.bound_lp_usd)):
+        _require(
+            Fraction(bound) <= cost + USD_TOLERANCE,
+            "bound",
+            f"{name} {bound} is above the cost {float(cost)}",
+        )
+    _require(
+        plan.bound_lp_usd <= plan.bound_usd + float(USD_TOLERANCE),
+        "bound",
+        "bound_lp_usd is above bound_usd",
+    )
+    asks_most = job.objective in ("fastest", "max_usd")
+    _require(asks_most == (plan.bound_gbps is not None), "bound", "bound_gbps and objective differ")
+    stated = Fraction(plan.gap)
+    if plan.bound_gbps is not None:
+        most, goal = Fraction(plan.bound_gbps), Fraction(predicted.throughput_gbps)
+        _require(most > 0, "bound", "bound_gbps is 0")
+        _at_most(goal, most, "bound", "throughput against bound_gbps")
+        off, whole, least = most - goal, most, BIT_GBPS
+    else:
+        # A transfer of a few bytes costs less than the decimals that costs are stored with.
+        off, whole, least = cost - Fraction(plan.bound_usd), cost, USD_TOLERANCE
+    _require(
+        abs(max(off, Fraction(0)) - stated * whole) <= TOLERANCE * whole + 2 * least,
+        "gap",
+        f"{plan.gap} is stated, which does not follow from bound and figures",
+    )
+
+
+def _check_max_flow(plan: Plan) -> None:
+    """A maximum flow over the emitted, paced lanes carries what is predicted.
+
+    Each gateway is in, out and out-to-other-clouds, so that its caps are capacities; a pair of
+    gateways carries what its lanes are paced at, or what their connections carry if that is less.
+    In whole bits a second.
+    """
+    import networkx  # here: a tenth of a second that `--help` should not pay
+
+    capacity: dict[tuple[str, str], int] = defaultdict(int)
+    for lane in plan.lanes:
+        for (src, dst), count in zip(lane.hops, lane.connections, strict=True):
+            of_link = min(count, CONNECTIONS_OF_A_LINK) / CONNECTIONS_OF_A_LINK
+            carries = min(lane.gbps, of_link * plan.link(src, dst).gbps)
+            capacity[src, dst] += round(carries * GIGA)
+    graph: Any = networkx.DiGraph()
+    for gateway in plan.gateways:
+        vm = plan.vm(gateway)
+        graph.add_edge((gateway, "in"), (gateway, "through"), capacity=_bits(vm.ingress_gbps))
+        graph.add_edge((gateway, "through"), (gateway, "out"), capacity=_bits(vm.egress_gbps))
+        graph.add_edge((gateway, "out"), (gateway, "public"), capacity=_bits(vm.egress_public_gbps))
+        region = region_of_gateway(gateway)
+        if region == plan.job.source:
+            graph.add_edge("source", (gateway, "through"))
+        elif region == plan.job.destination:
+            graph.add_edge((gateway, "through"), "destination")
+    for (src, dst), bits in capacity.items():
+        leaves = "public" if cloud_of(src) != cloud_of(dst) else "out"
+        graph.add_edge((src, leaves), (dst, "in"), capacity=bits)
+    carried: int = networkx.maximum_flow_value(graph, "source", "destination")
+    _require(
+        Fraction(carried) >= _bits(plan.predicted.throughput_gbps) * (1 - TOLERANCE),
+        "max-flow",
+        f"the lanes carry {carried / GIGA:.9g} Gbit/s, less than predicted",
+    )
+
+
+def _bits(gbps: float) -> int:
+    return round(gbps * GIGA)

@@ -1,0 +1,1 @@
+"""Formulations, and OR-Tools' edge."""

@@ -1,0 +1,130 @@
+"""OR-Tools' edge: a linear model of named variables and rows, and its outcome as a value.
+
+The only module that imports OR-Tools. A model may be changed and solved again; GLOP then starts
+from the last basis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ortools.linear_solver import pywraplp
+
+Status = Literal["optimal", "infeasible", "unbounded", "failed"]
+
+# How far a row or a reduced cost may be on the wrong side. Quantities here are of the order of 1
+# (Gbit/s, VMs, or both in units of the goal) and plans are checked to 1e-6, so that this noise
+# never shows. Preprocessing stays off: it calls a goal feasible that is four millionths beyond
+# what a link carries, and a model that is solved again cannot start from its last basis.
+_TIGHT = (
+    "primal_feasibility_tolerance:1e-10 dual_feasibility_tolerance:1e-10 "
+    "solution_feasibility_tolerance:1e-9 use_preprocessing:0"
+)
+# Where GLOP cannot tell at that precision: ten times its noise, still a hundredth of a plan's.
+_LOOSER = (
+    "primal_feasibility_tolerance:1e-9 dual_feasibility_tolerance:1e-9 "
+    "solution_feasibility_tolerance:1e-8"
+)
+
+_STATUS: dict[int, Status] = {
+    pywraplp.Solver.OPTIMAL: "optimal",
+    pywraplp.Solver.INFEASIBLE: "infeasible",
+    pywraplp.Solver.UNBOUNDED: "unbounded",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a solve came to. Values, in the model's order, are empty unless it is optimal.
+
+    `duals` has one number a row: how the objective changes with the row's bound.
+    """
+
+    status: Status
+    objective: float = math.nan
+    values: tuple[float, ...] = ()
+    duals: tuple[float, ...] = ()
+    reduced_costs: tuple[float, ...] = ()
+
+
+class LinearModel:
+    """A linear programme to minimise; variables and rows are known by their position."""
+
+    def __init__(self) -> None:
+        self._solver: Any = pywraplp.Solver.CreateSolver("GLOP")
+        if self._solver is None:
+            raise RuntimeError("this OR-Tools has no GLOP")
+        self._objective: Any = self._solver.Objective()
+        self._objective.SetMinimization()
+        self._variables: list[Any] = []
+        self._rows: list[Any] = []
+
+    def add_variable(self, name: str, upper: float = math.inf, cost: float = 0.0) -> int:
+        """A variable from 0 to `upper`; its position."""
+        variable = self._solver.NumVar(0.0, upper, name)
+        if cost:
+            self._objective.SetCoefficient(variable, cost)
+        self._variables.append(variable)
+        return len(self._variables) - 1
+
+    def add_row(
+        self,
+        name: str,
+        terms: Sequence[tuple[int, float]],
+        *,
+        lower: float = -math.inf,
+        upper: float = math.inf,
+    ) -> int:
+        """lower ≤ Σ coefficient·variable ≤ upper; its position."""
+        row = self._solver.Constraint(lower, upper, name)
+        for variable, coefficient in terms:
+            row.SetCoefficient(self._variables[variable], coefficient)
+        self._rows.append(row)
+        return len(self._rows) - 1
+
+    def bound_variable(self, variable: int, lower: float, upper: float) -> None:
+        """Set a variable's bounds."""
+        self._variables[variable].SetBounds(lower, upper)
+
+    def bound_row(self, row: int, lower: float, upper: float) -> None:
+        """Set a row's bounds."""
+        self._rows[row].SetBounds(lower, upper)
+
+    def set_coefficient(self, row: int, variable: int, value: float) -> None:
+        """Set one coefficient."""
+        self._rows[row].SetCoefficient(self._variables[variable], value)
+
+    def set_cost(self, variable: int, cost: float) -> None:
+        """Set one coefficient of the objective."""
+        self._objective.SetCoefficient(self._variables[variable], cost)
+
+    def solve(self) -> Outcome:
+        """Minimise."""
+        status = self._status(_TIGHT, from_nothing=False)
+        if status == "failed":
+            # Numerical trouble, mostly brought along by the last basis.
+            status = self._status(_TIGHT, from_nothing=True)
+        if status == "failed":
+            status = self._status(_LOOSER, from_nothing=True)
+        if status != "optimal":
+            return Outcome(status=status)
+        return Outcome(
+            status=status,
+            objective=float(self._objective.Value()),
+            values=tuple(variable.solution_value() for variable in self._variables),
+            duals=tuple(row.dual_value() for row in self._rows),
+            reduced_costs=tuple(variable.reduced_cost() for variable in self._variables),
+        )
+
+    def _status(self, parameters: str, *, from_nothing: bool) -> Status:
+        self._solver.SetSolverSpecificParametersAsString(parameters)
+        how: Any = pywraplp.MPSolverParameters()
+        if from_nothing:
+            how.SetIntegerParam(
+                pywraplp.MPSolverParameters.INCREMENTALITY,
+                pywraplp.MPSolverParameters.INCREMENTALITY_OFF,
+            )
+        return _STATUS.get(self._solver.Solve(how), "failed")

@@ -1,0 +1,204 @@
+"""From flows to a Plan that can be carried out: paths, lanes of gateways, connections, shares.
+
+Rates are whole bits a second from here on, so that paths add up to flows and to the throughput
+exactly. Each gateway of a region gets the same part of every path: [0, 1) of a path is cut at the
+multiples of 1/N of each of its regions, and a piece is a lane through the gateways whose parts it
+lies in. What holds for a region's VMs together then holds for each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from datasets.matrix import Link, RegionVm, Vm
+from datasets.regions import gateway_name
+from datasets.units import GIGA
+from planner.paths import FlowPath, LinkEnds, decompose
+from planner.plan import Flow, Lane, Path, Plan, predict
+from planner.topology import Topology
+
+# A VM pair's throughput was measured with this many connections (DESIGN.md, "What was measured").
+CONNECTIONS_OF_A_LINK = 64
+# Paths below this carry nothing worth a gateway's time: 1 kbit/s, or a millionth of the whole.
+LEAST_PATH_GBPS = 1e-6
+LEAST_PATH_SHARE = 1e-6
+# Dust is left out even where the floor needs it, up to this share of the throughput: the widest
+# path carries that much more, a tenth of what the check allows. Not where a budget binds.
+DUST_SHARE = 1e-7
+# A rate this little above what n connections carry is theirs.
+CONNECTION_NOISE = 1e-7
+# Bounds are proven up to the last digits of floating point; a cost below its bound by this share
+# is that noise.
+BOUND_NOISE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is proven for the Job, over all strategies."""
+
+    usd: float
+    gbps: float | None = None
+
+
+def realised(
+    topology: Topology,
+    *,
+    strategy: str,
+    flows: Mapping[LinkEnds, float],
+    vms: Mapping[str, int],
+    floor_gbps: float,
+    bounds: Bounds,
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    """The Plan of `flows` (Gbit/s) on `vms`, at `floor_gbps` or more."""
+    job = topology.job
+    found = decompose(flows, topology.source, topology.destination)
+    bits = _whole_bits(found, floor_gbps, 0.0 if job.max_usd is not None else DUST_SHARE)
+    total = sum(bits)
+    on_link: dict[LinkEnds, int] = {}
+    for path, rate in zip(found, bits, strict=False):
+        for pair in pairwise(path.hops):
+            on_link[pair] = on_link.get(pair, 0) + rate
+    used = sorted({region for pair in on_link for region in pair})
+    counts = {region: vms[region] for region in used}
+    regions = tuple(RegionVm(id=region, vm=_as_stored(topology.vm(region))) for region in used)
+    links = tuple(_link(topology, pair) for pair in sorted(on_link))
+    listed = tuple(
+        Flow(src=src, dst=dst, gbps=_gbps(rate)) for (src, dst), rate in sorted(on_link.items())
+    )
+    predicted = predict(
+        size_bytes=job.size_bytes,
+        gbps=_gbps(total),
+        flows=listed,
+        vms=counts,
+        regions=regions,
+        links=links,
+    )
+    cost = predicted.cost_usd.total
+    bound_usd = min(bounds.usd, cost) if bounds.usd <= cost * (1 + BOUND_NOISE) else bounds.usd
+    return Plan(
+        strategy=strategy,
+        job=job,
+        matrix=topology.matrix.ref(),
+        predicted=predicted,
+        bound_usd=bound_usd,
+        bound_lp_usd=bound_usd,
+        bound_gbps=bounds.gbps,
+        gap=_gap(cost, bound_usd, _gbps(total), bounds.gbps),
+        vms=counts,
+        flows=listed,
+        paths=tuple(
+            Path(hops=path.hops, gbps=_gbps(rate), share=rate / total)
+            for path, rate in zip(found, bits, strict=False)
+        ),
+        lanes=tuple(
+            lane
+            for at, (path, rate) in enumerate(zip(found, bits, strict=False))
+            for lane in _lanes(at, path, rate, total, counts, links)
+        ),
+        regions=regions,
+        links=links,
+        notes=notes,
+    )
+
+
+def _gap(cost: float, bound_usd: float, gbps: float, bound_gbps: float | None) -> float:
+    if bound_gbps is None:
+        return max(0.0, (cost - bound_usd) / cost) if cost > 0 else 0.0
+    return max(0.0, (bound_gbps - gbps) / bound_gbps)
+
+
+def _whole_bits(paths: tuple[FlowPath, ...], floor_gbps: float, dust_share: float) -> list[int]:
+    """Bits a second of each path, dust dropped, and not one bit below the floor in all."""
+    floor = math.ceil(floor_gbps * GIGA - CONNECTION_NOISE)
+    bits = [round(path.gbps * GIGA) for path in paths]
+    least = max(LEAST_PATH_GBPS * GIGA, LEAST_PATH_SHARE * sum(bits))
+    wide = [rate for rate in bits if rate >= least]
+    # Paths come widest first, so dust is at the end; keep it where the floor needs it more.
+    if wide and sum(wide) * (1 + dust_share) >= floor:
+        bits = wide
+    bits = [rate for rate in bits if rate > 0]
+    # Noise and rounding may have taken a few bits; the widest path makes up for them.
+    bits[0] += max(0, floor - sum(bits))
+    return bits
+
+
+def _gbps(bits: int) -> float:
+    return bits / GIGA
+
+
+def _as_stored(vm: Vm) -> Vm:
+    """At the decimal places of the canonical form, so that a loaded Plan is the same."""
+    figures = vm.as_json()
+    return Vm(
+        type=vm.type,
+        vcpus=vm.vcpus,
+        usd_per_hour=_number(figures["usd_per_hour"]),
+        egress_public_gbps=_number(figures["egress_public_gbps"]),
+        egress_gbps=_number(figures["egress_gbps"]),
+        ingress_gbps=_number(figures["ingress_gbps"]),
+    )
+
+
+def _link(topology: Topology, pair: LinkEnds) -> Link:
+    link = topology.matrix.link(*pair)
+    if link is None:
+        raise KeyError(pair)
+    figures = link.as_json()
+    return Link(
+        src=link.src,
+        dst=link.dst,
+        gbps=_number(figures["gbps"]),
+        usd_per_gb=_number(figures["usd_per_gb"]),
+        rtt_ms=_number(figures["rtt_ms"]),
+    )
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, float):
+        raise TypeError(f"{value!r} is not a number")
+    return value
+
+
+def _lanes(
+    at: int,
+    path: FlowPath,
+    rate: int,
+    total: int,
+    vms: Mapping[str, int],
+    links: tuple[Link, ...],
+) -> list[Lane]:
+    """The pieces of one path, each through one gateway of each region."""
+    capacity = {(link.src, link.dst): link.gbps for link in links}
+    cuts = sorted({Fraction(k, vms[r]) for r in path.hops for k in range(vms[r] + 1)})
+    lanes = []
+    for low, high in pairwise(cuts):
+        # Ends are rounded, not lengths: whatever the cuts, the pieces add up to the path.
+        bits = round(rate * high) - round(rate * low)
+        if bits == 0:
+            continue
+        lanes.append(
+            Lane(
+                path=at,
+                gateways=tuple(gateway_name(r, math.floor(low * vms[r])) for r in path.hops),
+                connections=tuple(
+                    connections(_gbps(bits), capacity[pair]) for pair in pairwise(path.hops)
+                ),
+                gbps=_gbps(bits),
+                share=bits / total,
+            )
+        )
+    return lanes
+
+
+def connections(gbps: float, link_gbps: float) -> int:
+    """Connections that carry `gbps` of a link: ceil(64·F/B), at least 1.
+
+    >>> connections(2.5, 5.0), connections(0.001, 5.0)
+    (32, 1)
+    """
+    return max(1, math.ceil(CONNECTIONS_OF_A_LINK * gbps / link_gbps - CONNECTION_NOISE))
