@@ -1,0 +1,1 @@
+"""A Plan in the real world: a Run."""

@@ -1,0 +1,386 @@
+"""Local files and folders as source and destination.
+
+A destination is built whole in a hidden staging folder beside it, read back from disk, compared,
+and only then put in its place by operations that cannot overwrite. What is killed on the way
+leaves the staging folder alone, which the ledger knows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from blake3 import blake3
+
+from datasets.errors import InputError, IntegrityError, TransferFailed
+from datasets.units import render_size
+from planner.dispatch import chunk_count
+
+# Kept free beside what is written: folders, links and the file system's own needs.
+SPARE_BYTES = 16 << 20
+
+
+class EntryKind(IntEnum):
+    """What an entry of a listing is; the same numbers as in `messages.proto`."""
+
+    FILE = 0
+    FOLDER = 1
+    LINK = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file, folder or symbolic link. `path` is relative to the root, as bytes; empty for the
+    root itself. Only files have bytes to move."""
+
+    index: int
+    path: bytes
+    kind: EntryKind
+    size: int
+    mode: int
+    mtime_ns: int
+    target: bytes = b""
+
+    def identity(self, transfer: bytes) -> bytes:
+        """16 bytes that change when the file does: a changed source is another object."""
+        about = b"\0".join(
+            (transfer, self.path, str(self.size).encode(), str(self.mtime_ns).encode())
+        )
+        return blake3(about).digest(length=16)
+
+
+def files(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The entries that have bytes."""
+    return tuple(entry for entry in entries if entry.kind is EntryKind.FILE)
+
+
+def total_bytes(entries: tuple[Entry, ...]) -> int:
+    """Bytes of all files."""
+    return sum(entry.size for entry in files(entries))
+
+
+def list_source(source: Path) -> tuple[Entry, ...]:
+    """Every file, folder and link under `source`, in the order of their names; links unfollowed.
+
+    Raises: InputError if it is missing, unreadable, or holds something that is none of these.
+    """
+    root = os.fsencode(source)
+    found: list[tuple[bytes, os.stat_result]] = []
+    try:
+        about = os.stat(root) if os.path.islink(root) else os.lstat(root)
+        found.append((b"", about))
+        if stat.S_ISDIR(about.st_mode):
+            found.extend(_walk(root, b""))
+    except OSError as error:
+        where = os.fsdecode(error.filename) if error.filename else str(source)
+        raise InputError(f"Cannot read the source {where}: {error.strerror}.") from error
+    return tuple(_entry(index, path, about, root) for index, (path, about) in enumerate(found))
+
+
+def _walk(root: bytes, inside: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+    with os.scandir(os.path.join(root, inside) if inside else root) as entries:
+        children = sorted(entries, key=lambda child: child.name)
+    for child in children:
+        path = os.path.join(inside, child.name) if inside else child.name
+        about = child.stat(follow_symlinks=False)
+        yield path, about
+        if stat.S_ISDIR(about.st_mode):
+            yield from _walk(root, path)
+
+
+def _entry(index: int, path: bytes, about: os.stat_result, root: bytes) -> Entry:
+    full = os.path.join(root, path) if path else root
+    mode = stat.S_IMODE(about.st_mode)
+    if stat.S_ISREG(about.st_mode):
+        if not os.access(full, os.R_OK):
+            raise InputError(f"Cannot read the source {os.fsdecode(full)}: Permission denied.")
+        kind, size, target = EntryKind.FILE, about.st_size, b""
+    elif stat.S_ISDIR(about.st_mode):
+        kind, size, target = EntryKind.FOLDER, 0, b""
+    elif stat.S_ISLNK(about.st_mode):
+        kind, size, target = EntryKind.LINK, 0, os.readlink(full)
+    else:
+        raise InputError(
+            f"The source {os.fsdecode(full)} is a device, pipe or socket; only files, folders and "
+            "links can be moved."
+        )
+    return Entry(
+        index=index,
+        path=path,
+        kind=kind,
+        size=size,
+        mode=mode,
+        mtime_ns=about.st_mtime_ns,
+        target=target,
+    )
+
+
+def place_for(destination: Path, source: Path, entries: tuple[Entry, ...]) -> Path:
+    """Where the source will stand, checked: nothing overwritten, writable, room enough.
+
+    A file sent to an existing folder goes into it under its own name; a folder is merged into an
+    existing one if no entry stands there already. Raises: InputError.
+    """
+    try:
+        return _place_for(destination, source, entries)
+    except OSError as error:
+        where = os.fsdecode(error.filename) if error.filename else str(destination)
+        raise InputError(f"Cannot use the destination {where}: {error.strerror}.") from error
+
+
+def _place_for(destination: Path, source: Path, entries: tuple[Entry, ...]) -> Path:
+    single = entries[0].kind is not EntryKind.FOLDER
+    final = destination / source.name if single and destination.is_dir() else destination
+    # What is written stands in this folder while it comes: an existing one takes it itself.
+    folder = final if final.is_dir() else final.parent
+    if not folder.is_dir():
+        raise InputError(f"The destination's folder {folder} does not exist; make it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"The destination's folder {folder} is not writable.")
+    if os.path.lexists(final):
+        if single or not final.is_dir() or final.is_symlink():
+            raise InputError(f"{final} exists; nothing is overwritten. Name another destination.")
+        for entry in entries[1:]:
+            there = os.path.join(os.fsencode(final), entry.path)
+            # A link to a folder is no folder: what goes into it would land elsewhere.
+            both_folders = entry.kind is EntryKind.FOLDER and _is_folder(there)
+            if os.path.lexists(there) and not both_folders:
+                raise InputError(
+                    f"{os.fsdecode(there)} exists; nothing is overwritten. "
+                    "Name another destination."
+                )
+    if source.resolve() in (final.resolve(), *final.resolve().parents) and not single:
+        raise InputError(f"The destination {final} lies inside the source {source}.")
+    check_space(folder, total_bytes(entries))
+    return final
+
+
+def _is_folder(path: bytes) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def check_space(folder: Path, size_bytes: int) -> None:
+    """Raises: InputError if `folder`'s disk has no room for `size_bytes`."""
+    space = os.statvfs(folder)
+    free = space.f_bavail * space.f_frsize
+    if free < size_bytes + SPARE_BYTES:
+        raise InputError(
+            f"The disk of {folder} has {render_size(free)} free; the source needs "
+            f"{render_size(size_bytes)}, and {render_size(SPARE_BYTES)} are kept free."
+        )
+
+
+class SourceReader:
+    """Reads chunks of the listed files, and notices one that changed."""
+
+    def __init__(self, root: bytes, entries: tuple[Entry, ...]) -> None:
+        self._root = root
+        self._entries = {entry.index: entry for entry in entries}
+
+    def open(self, index: int) -> int:
+        """A descriptor of the file. Raises: TransferFailed if it is gone or not as listed."""
+        entry = self._entries[index]
+        path = os.path.join(self._root, entry.path) if entry.path else self._root
+        follow = 0 if not entry.path else os.O_NOFOLLOW
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | follow)
+        except OSError as error:
+            raise TransferFailed(
+                f"the source {os.fsdecode(path)} cannot be read: {error.strerror}"
+            ) from error
+        try:
+            self.check_unchanged(index, descriptor)
+        except TransferFailed:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def check_unchanged(self, index: int, descriptor: int) -> None:
+        """Raises: TransferFailed if the file is no longer the one that was listed."""
+        entry = self._entries[index]
+        about = os.fstat(descriptor)
+        if (about.st_size, about.st_mtime_ns) != (entry.size, entry.mtime_ns):
+            name = os.fsdecode(entry.path or self._root)
+            raise TransferFailed(f"the source {name} changed while it was being read")
+
+
+def read_into(descriptor: int, view: memoryview, offset: int) -> None:
+    """Fill `view` from `offset`. Raises: TransferFailed at an early end of the file."""
+    done = 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done:]], offset + done)
+        if count == 0:
+            raise TransferFailed("a source file became shorter while it was being read")
+        done += count
+
+
+class Staging:
+    """The destination's tree while it is being built; put in place only when it is whole."""
+
+    def __init__(self, staging: bytes, entries: tuple[Entry, ...]) -> None:
+        self._tree = os.path.join(staging, b"tree")
+        self._staging = staging
+        self._entries = entries
+        self._by_index = {entry.index: entry for entry in entries}
+        self._descriptors: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def _path(self, entry: Entry) -> bytes:
+        return os.path.join(self._tree, entry.path) if entry.path else self._tree
+
+    def create(self) -> None:
+        """Folders, links and empty files of full length. Raises: TransferFailed."""
+        try:
+            os.makedirs(self._staging, mode=0o700, exist_ok=True)
+            for entry in self._entries:
+                path = self._path(entry)
+                if entry.kind is EntryKind.FOLDER:
+                    os.mkdir(path, 0o700)
+                elif entry.kind is EntryKind.LINK:
+                    os.symlink(entry.target, path)
+                else:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                    descriptor = os.open(path, flags, 0o600)
+                    try:
+                        if entry.size:
+                            os.posix_fallocate(descriptor, 0, entry.size)
+                    finally:
+                        os.close(descriptor)
+        except OSError as error:
+            raise TransferFailed(f"the destination cannot be built: {error.strerror}") from error
+
+    def write(self, index: int, offset: int, view: memoryview) -> None:
+        """Write all of `view` at its place. Raises: TransferFailed."""
+        try:
+            descriptor = self._descriptor(index)
+            done = 0
+            while done < len(view):
+                done += os.pwrite(descriptor, view[done:], offset + done)
+        except OSError as error:
+            raise TransferFailed(f"the destination cannot be written: {error.strerror}") from error
+
+    def _descriptor(self, index: int) -> int:
+        with self._lock:
+            if index not in self._descriptors:
+                if len(self._descriptors) >= 256:
+                    oldest = next(iter(self._descriptors))
+                    os.close(self._descriptors.pop(oldest))
+                path = self._path(self._by_index[index])
+                self._descriptors[index] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            return self._descriptors[index]
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
+            self._descriptors.clear()
+
+    def verify(self, index: int, root: bytes, *, chunk_bytes: int) -> None:
+        """Bring the file to disk, read it back from there, compare. Raises: IntegrityError."""
+        entry = self._by_index[index]
+        path = self._path(entry)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+            # What is compared must come from the disk, not from the pages just written.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            size = os.fstat(descriptor).st_size
+            found = root_digest(file_digests(descriptor, entry.size, chunk_bytes), entry.size)
+        finally:
+            os.close(descriptor)
+        if size != entry.size or found != root:
+            name = os.fsdecode(entry.path) or "the file"
+            raise IntegrityError(f"What was written as {name} is not what was sent.")
+
+    def place(self, final: bytes) -> None:
+        """Modes and times as at the source, then the tree into its place; never overwrites.
+
+        Raises: InputError if something stands there by now, TransferFailed otherwise.
+        """
+        self.close()
+        try:
+            for entry in reversed(self._entries):
+                if entry.path:
+                    self._dress(self._path(entry), entry)
+            if self._entries[0].kind is not EntryKind.FOLDER:
+                self._dress(self._tree, self._entries[0])
+                self._move_file(self._tree, final, self._entries[0])
+            elif os.path.lexists(final):
+                self._merge(final)
+            else:
+                os.rename(self._tree, final)
+                self._dress(final, self._entries[0])
+            _sync_folder(os.path.dirname(final) or b".")
+            shutil.rmtree(self._staging)
+        except FileExistsError as error:
+            raise InputError(
+                f"{os.fsdecode(error.filename2 or error.filename)} came to exist meanwhile; "
+                "nothing is overwritten."
+            ) from error
+        except OSError as error:
+            raise TransferFailed(f"the destination cannot be placed: {error.strerror}") from error
+
+    def _dress(self, path: bytes, entry: Entry) -> None:
+        if entry.kind is not EntryKind.LINK:
+            os.chmod(path, entry.mode)
+        times = (entry.mtime_ns, entry.mtime_ns)
+        os.utime(path, ns=times, follow_symlinks=entry.kind is not EntryKind.LINK)
+
+    def _move_file(self, staged: bytes, final: bytes, entry: Entry) -> None:
+        if entry.kind is EntryKind.LINK:
+            os.symlink(entry.target, final)
+            self._dress(final, entry)
+        else:
+            os.link(staged, final)
+        os.unlink(staged)
+
+    def _merge(self, final: bytes) -> None:
+        made = []
+        for entry in self._entries[1:]:
+            there = os.path.join(final, entry.path)
+            if entry.kind is not EntryKind.FOLDER:
+                os.chmod(os.path.dirname(self._path(entry)), 0o700)
+                self._move_file(self._path(entry), there, entry)
+            elif not _is_folder(there):
+                os.mkdir(there, 0o700)
+                made.append((there, entry))
+        for there, entry in reversed(made):
+            self._dress(there, entry)
+
+
+def _sync_folder(folder: bytes) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def chunk_digest(view: memoryview | bytes) -> bytes:
+    """BLAKE3 of one chunk's bytes."""
+    return blake3(view).digest()
+
+
+def file_digests(descriptor: int, size: int, chunk_bytes: int) -> Iterator[bytes]:
+    """The digest of each chunk of an open file."""
+    buffer = memoryview(bytearray(min(chunk_bytes, max(size, 1))))
+    for chunk in range(chunk_count(size, chunk_bytes)):
+        offset = chunk * chunk_bytes
+        view = buffer[: min(chunk_bytes, size - offset)]
+        read_into(descriptor, view, offset)
+        yield chunk_digest(view)
+
+
+def root_digest(digests: Iterator[bytes] | list[bytes], size: int) -> bytes:
+    """An object's root: BLAKE3 over its size and its chunks' digests in order."""
+    whole = blake3(b"tradewind root v1" + size.to_bytes(8, "big"))
+    for entry in digests:
+        whole.update(entry)
+    return whole.digest()

@@ -1,0 +1,1 @@
+"""One gateway process: source, relay or destination."""

@@ -1,0 +1,1 @@
+"""Plugins of pytest that hold the house's rules."""
