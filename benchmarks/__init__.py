@@ -1,0 +1,1 @@
+"""Registered cases, each measured beside a reference in the same rounds; nothing is asserted."""

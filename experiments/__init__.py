@@ -1,0 +1,1 @@
+"""The floor that sees all floors, and the command line."""

@@ -1,0 +1,95 @@
+"""The `tradewind` command: finds each floor's verbs, and turns errors into one sentence.
+
+A verb's module is imported only when the verb is used, so that planning starts without what
+executing needs. Exit status: 0 done, 1 failed (or infeasible), 2 misused, 3 something is left.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NoReturn
+
+import click
+
+from datasets.errors import TradewindError
+
+# Verb: (where it lives, its one line in `tradewind --help`).
+VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "matrix": ("datasets.cli:matrix", "What was measured: list, show, compare, export."),
+        "plan": ("planner.cli:plan", "Plan one transfer by one strategy."),
+        "compare": ("planner.cli:compare", "Plan one transfer by several strategies."),
+        "simulate": ("simulator.cli:simulate", "Predicted against simulated; is the promise kept?"),
+        "execute": ("executor.cli:execute", "Carry a plan out, with real gateways and bytes."),
+        "run": ("experiments.run_cli:run", "Plan, simulate and execute, side by side."),
+        "audit": ("executor.cli:audit", "List what transfers left behind."),
+        "gc": ("executor.cli:gc", "Remove what transfers left behind."),
+    }
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of a transfer's life."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module and give its command; None where there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{VERBS[cmd_name][0]} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs with their one line each, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tradewind")
+def cli() -> None:
+    """Move bulk data between cloud regions, by way of other regions where that is faster."""
+
+
+def main() -> None:
+    """Entry point of the command."""
+    exit_with(lambda: cli.main(standalone_mode=False))
+
+
+def _sentence(error: click.ClickException) -> str:
+    """One sentence: what was wrong with the words, and where to read on."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f" See `{context.command_path} --help`." if context is not None else ""
+    return f"{' '.join(error.format_message().split())}{hint}"
+
+
+def exit_with(command: Callable[[], object]) -> NoReturn:
+    """Run a command, and end the process: each error is one sentence and a status."""
+    try:
+        status = command()
+    except click.exceptions.Abort:
+        click.echo("Interrupted; nothing is left running.", err=True)
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(_sentence(error), err=True)
+        sys.exit(error.exit_code)
+    except TradewindError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_status)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Prints `docs/formats.md` from the schemas themselves: `python -m experiments.formats_page`.
+
+A test holds the file to this; what a schema does not say (why, and for whom) is written here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from datasets import run
+from datasets.events import COLUMNS, EVENT_SCHEMA_VERSION, MEANING
+from datasets.matrix import Link, MatrixRef, Vm
+from datasets.outcome import Outcome
+from executor.gateway import command
+from planner import plan
+from planner.job import Job
+
+_FIELD = re.compile(r"(\d+) ([A-Za-z][^|\n]*?) (\d+)(?=\s*(?:\||\n))")
+
+_COMMAND_MEANING = {
+    'magic "TWND"': "what this is",
+    "version": "1",
+    "kind": "1 hello, 2 ready, 3 data, 4 acknowledge, 5 end",
+    "flags": "zero",
+    "transfer": "which transfer",
+    "object": "12 bytes that name content and place, 4 with the index in the listing",
+    "session": "the session; in a hello, the ticket",
+    "object size": "bytes of the whole object",
+    "offset of this record in the object": "of an acknowledgement: of its chunk",
+    "chunk size": "bytes; how many chunks there are follows from it",
+    "payload length": "sealed bytes that follow, their 16-byte tag included; 0 but for data",
+    "attempt": "which attempt at the object; part of the key",
+    "session epoch": "which key of the session",
+    "session expiry (Unix s)": "refused afterwards",
+    "rights": "1 write, 2 read",
+    "path": "the Plan's lane (its index in `lanes`)",
+    "key id": "which span of 64 GiB, and so which subkey",
+    "first byte allowed": "the session's range, inclusive",
+    "last byte allowed": "the session's range, inclusive",
+    "reserved, zero": "refused unless zero",
+    "MAC": "HMAC-SHA-256 over bytes 0 to 143, cut to 16",
+}
+
+_PLAN = {
+    "id": "first 32 hexadecimal digits of SHA-256 over the rest as canonical JSON",
+    "schema_version": f"{plan.PLAN_SCHEMA_VERSION}",
+    "feasible": "true; an infeasible Job has no Plan",
+    "strategy": "which strategy decided",
+    "job": "the Job, as asked",
+    "matrix": "which Matrix: epoch, digest and the choices that are in it",
+    "predicted": "`throughput_gbps`, `makespan_s`, `cost_usd` {`egress`, `vm`, `total`}",
+    "bound_usd": "the least that any plan meeting the Job can cost, over all strategies",
+    "bound_lp_usd": "the same from the linear relaxation alone",
+    "bound_gbps": "the most throughput of any plan; null unless the Job asks for the fastest",
+    "gap": "(cost − bound)/cost, or (bound − throughput)/bound",
+    "vms": "region: number of VMs",
+    "flows": "`src`, `dst`, `gbps` of each link between regions",
+    "paths": "`hops` (regions in order), `gbps` (its pace), `share` of the bytes",
+    "lanes": "a path by gateways: `path`, `gateways`, `connections` a hop, `gbps`, `share`",
+    "regions": "the VM figures that the Plan uses, `id` and `vm`",
+    "links": "the link figures that the Plan uses",
+    "notes": "what the strategy wants said",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandField:
+    """One field of the 160-byte command."""
+
+    offset: int
+    name: str
+    size: int
+
+
+def command_fields() -> tuple[CommandField, ...]:
+    """The fields as `executor/gateway/command.py` lays them out, without a hole.
+
+    Raises: ValueError if what it says does not add up to the command's length.
+    """
+    layout = (command.__doc__ or "").split("\n\n")[1]
+    found = tuple(
+        CommandField(offset=int(at), name=name, size=int(size))
+        for at, name, size in _FIELD.findall(layout + "\n")
+    )
+    at = 0
+    for field in found:
+        if field.offset != at:
+            raise ValueError(f"the command's field {field.name!r} is at {field.offset}, not {at}")
+        at += field.size
+    if at != command.COMMAND_BYTES:
+        raise ValueError(f"the command's fields have {at} bytes in all")
+    return found
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def _names(kind: type) -> str:
+    return ", ".join(f"`{field.name}`" for field in fields(kind))
+
+
+def _events() -> str:
+    columns = [
+        (f"`{name}`", kind, unit or "–", f"`{default!r}`" if default != "" else "empty", meaning)
+        for name, (kind, unit, default, meaning) in COLUMNS.items()
+    ]
+    words = [(f"`{event.value}`", meaning) for event, meaning in MEANING.items()]
+    return "\n\n".join(
+        (
+            _table(("column", "type", "unit", "default", "meaning"), columns),
+            _table(("event", "meaning, and the columns that it fills"), words),
+        )
+    )
+
+
+def _command() -> str:
+    rows = [
+        (field.offset, field.size, field.name, _COMMAND_MEANING[field.name])
+        for field in command_fields()
+    ]
+    return _table(("byte", "bytes", "field", "meaning"), rows)
+
+
+def page() -> str:
+    """The whole page."""
+    plan_rows = [(f"`{key}`", meaning) for key, meaning in _PLAN.items()]
+    run_rows = [
+        (f"`{run.MANIFEST}`", "written last, so that its presence says that the folder is whole"),
+        (f"`{run.PLAN}`", "the Plan, as above"),
+        (f"`{run.EVENTS}`", "the event table"),
+        (f"`{run.OUTCOME}`", f"what it comes to: {_names(Outcome)}; costs under `cost_usd`"),
+        (f"`{run.REPORT}`", "the page of a Run by `tradewind run`"),
+    ]
+    return f"""# Formats
+
+Made by `python -m experiments.formats_page` from the schemas in the code; not edited by hand.
+
+Units everywhere: decimal Gbit/s, bytes, seconds, USD; prices in USD a decimal GB and USD an hour.
+Canonical JSON is UTF-8 with sorted keys, without white space, without NaN, floats in Python's
+shortest form. A digest is the first 32 hexadecimal digits of SHA-256 over it.
+
+## Matrix
+
+`tradewind matrix export --format json` prints `epoch`, `digest`, `regions` (`id` and `vm`: what
+`Vm` holds, {_names(Vm)})
+and `links` ({_names(Link)}). `csv` and `parquet` have one row a link,
+with the VM's columns of both ends under the prefixes `src_` and `dst_` (`type` as `vm_type`). All
+three load with `--matrix FILE`.
+
+A Plan names its Matrix by {_names(MatrixRef)}.
+
+## Plan, schema version {plan.PLAN_SCHEMA_VERSION}
+
+Canonical JSON. Figures are rounded before they are digested: Gbit/s to {plan.GBPS_PLACES} decimal
+places, seconds to {plan.SECONDS_PLACES}, USD to {plan.USD_PLACES}, shares to {plan.SHARE_PLACES}.
+Unknown and missing keys are errors. The id guards against accident, not against a forger.
+
+{_table(("key", "meaning"), plan_rows)}
+
+A Job is {_names(Job)}, and `objective`, which follows from them.
+
+## Run
+
+A folder `runs/<id>/`. A simulation's id is the digest of Plan and World; an execution's is its
+transfer's random id.
+
+{_table(("file", "what it holds"), run_rows)}
+
+Every manifest has `run_id`, `kind` (`simulated` or `executed`), `plan_id`, `matrix`,
+`event_schema_version`, `events_digest` and `versions`. A simulation adds its `world`. An execution
+adds `provider`, `dispatch`, `work_conserving`, the scale (`rate_scale` k, `size_scale` b,
+`moved_bytes`, `chunk_bytes`, `record_bytes`, `connections`, `machine_gbps`), `objects`, `cpu`
+(`share`, `steal`, `bound`), `kernel_bytes`, `refused` and `host`.
+
+## Event table, schema version {EVENT_SCHEMA_VERSION}
+
+Parquet, in the order of `t_s`. The simulator and the executor both write it; `counter_read` and
+`cpu_sampled` are stamped by real gateways alone. In a simulation a chunk is sent, received at
+every hop, verified and acknowledged at one instant; in an execution these follow each other, and
+`chunk_sent` may be stamped a moment after the receiver's `chunk_received`.
+
+{_events()}
+
+## Command, version {command.VERSION}
+
+{command.COMMAND_BYTES} bytes, big-endian, before each record and alone where there is no payload.
+A record is at most {command.MOST_PAYLOAD_BYTES - command.TAG_BYTES:,} bytes of plaintext, sealed
+with AES-256-GCM; bytes 0 to {command.SIGNED_BYTES - 1} are its associated data. Acknowledgements
+travel the same connection backwards.
+
+{_command()}
+"""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
