@@ -21,6 +21,7 @@ from typing import Any
 
 from datasets.errors import InputError, ProviderError
 from executor.machine import boot_id, is_alive, own_start
+from executor.retry import retried
 
 PHASES = (
     "reserve",
@@ -31,6 +32,7 @@ PHASES = (
     "delete",
     "closed",
 )
+OPEN_TIMEOUT_S = 10.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS transfer (
     id TEXT PRIMARY KEY, plan_id TEXT NOT NULL, phase TEXT NOT NULL,
@@ -84,6 +86,10 @@ class Transfer:
         return self.boot_id == boot_id() and is_alive(self.owner_pid, self.owner_started)
 
 
+class _Locked(Exception):
+    """Another process holds the ledger for a moment."""
+
+
 def token_of(transfer: str, kind: str, name: str) -> str:
     """Derived, so that a repeated intent is the same intent."""
     return hashlib.sha256(f"{transfer}/{kind}/{name}".encode()).hexdigest()[:32]
@@ -104,13 +110,22 @@ class Ledger:
         except sqlite3.Error as error:
             raise InputError(f"Cannot open the ledger {path}: {error}.") from error
         try:
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_SCHEMA)
-        except sqlite3.Error as error:
+            retried(self._set_up, on=_Locked, total_s=OPEN_TIMEOUT_S)
+        except (sqlite3.Error, _Locked) as error:
             self._database.close()
             raise InputError(f"Cannot open the ledger {path}: {error}.") from error
         self._lock = threading.RLock()
+
+    def _set_up(self) -> None:
+        """Raises: _Locked while another sets the same file up, for which SQLite does not wait."""
+        try:
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise _Locked(str(error)) from error
+            raise
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

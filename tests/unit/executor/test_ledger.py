@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,20 @@ def test_a_transfer_is_its_owners_as_long_as_that_process_lives(ledger: Ledger) 
     assert lives == {"mine": True, "theirs": False}
     ledger.phase("mine", "closed")
     assert [transfer.id for transfer in ledger.transfers()] == ["theirs"]
+
+
+def test_many_may_open_a_new_ledger_at_once(tmp_path: Path) -> None:
+    """SQLite itself does not wait while another sets the journal's mode."""
+    together = threading.Barrier(8)
+
+    def one(path: Path) -> None:
+        together.wait(timeout=30)
+        Ledger(path).close()
+
+    for number in range(20):
+        path = tmp_path / f"{number}.sqlite"
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(one, [path] * 8)) == [None] * 8
 
 
 def test_the_ledger_is_private(ledger: Ledger) -> None:
