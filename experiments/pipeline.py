@@ -24,7 +24,6 @@ from experiments.report import write_page
 from planner.gain import Gains
 from planner.plan import Plan
 from simulator.simulate import run_id_of, simulate
-from simulator.verdict import verdict
 from simulator.world import World, fixed_provisioning
 
 _BLOCK_BYTES = 8 << 20
@@ -176,8 +175,3 @@ def places_of(plan: Plan) -> dict[str, tuple[float, float]]:
     """Coordinates of the Plan's regions, for those that have any."""
     found = {region: coordinates(region) for region in plan.vms}
     return {region: place for region, place in found.items() if place is not None}
-
-
-def verdict_words(done: ThreeWay) -> str:
-    """The simulator's verdict on the plan, in words."""
-    return verdict(done.plan, done.simulated.events, done.simulated.outcome).words

@@ -13,14 +13,14 @@ import click
 
 from datasets.cli import matrix_options
 from datasets.epochs import MatrixChoice, load_matrix
-from datasets.errors import InfeasibleJob, InputError
+from datasets.errors import InfeasibleJob
 from datasets.matrix import COLUMNS, Matrix
 from datasets.units import check_quantity, parse_duration_s
 from executor.scale import MOST_WALL_S
-from planner.cli import job_of, job_options
+from planner.cli import job_of, job_options, strategy_list
 from planner.dispatch import Dispatch
 from planner.plan import Plan
-from planner.strategies import solve, strategy
+from planner.strategies import solve
 
 
 @click.command()
@@ -87,16 +87,6 @@ def run(
         wall_s=wall_s,
         as_json=as_json,
     )
-
-
-def strategy_list(names: str) -> tuple[str, ...]:
-    """The strategies named, each known. Raises: InputError or UnknownName."""
-    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not wanted:
-        raise InputError("Name at least one strategy, for example --strategy direct,overlay.")
-    for name in wanted:
-        strategy(name)
-    return wanted
 
 
 def _columns(matrix: Matrix, choice: MatrixChoice) -> dict[str, Matrix] | None:

@@ -138,11 +138,7 @@ def plan(
 def compare(*, choice: MatrixChoice, names: str, as_json: bool, **asked: Any) -> int:
     """Plan one transfer from SRC to DST by several strategies, one row each."""
     job = job_of(**asked)
-    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not wanted:
-        raise InputError("Name at least one strategy, for example --strategy direct,overlay.")
-    for name in wanted:
-        strategy(name)
+    wanted = strategy_list(names)
     matrix = load_matrix(choice)
     rows = compare_strategies(wanted, matrix, job)
     feasible = any(row.plan is not None for row in rows)
@@ -159,6 +155,16 @@ def compare(*, choice: MatrixChoice, names: str, as_json: bool, **asked: Any) ->
         if row.infeasible is not None:
             screen.print(f"{row.strategy}: {row.infeasible}", markup=False)
     return 0 if feasible else 1
+
+
+def strategy_list(names: str) -> tuple[str, ...]:
+    """The strategies named, each known. Raises: InputError or UnknownName."""
+    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not wanted:
+        raise InputError("Name at least one strategy, for example --strategy direct,overlay.")
+    for name in wanted:
+        strategy(name)
+    return wanted
 
 
 def _show(made: Plan, matrix: Matrix, choice: MatrixChoice) -> None:

@@ -17,12 +17,11 @@ from itertools import pairwise
 from datasets.matrix import Link, RegionVm, Vm
 from datasets.regions import gateway_name
 from datasets.units import GIGA
+from planner.dispatch import FULL_CONNECTIONS
 from planner.paths import FlowPath, LinkEnds, decompose
 from planner.plan import Flow, Lane, Path, Plan, predict
 from planner.topology import Topology
 
-# A VM pair's throughput was measured with this many connections (DESIGN.md, "What was measured").
-CONNECTIONS_OF_A_LINK = 64
 # Paths below this carry nothing worth a gateway's time: 1 kbit/s, or a millionth of the whole.
 LEAST_PATH_GBPS = 1e-6
 LEAST_PATH_SHARE = 1e-6
@@ -201,4 +200,4 @@ def connections(gbps: float, link_gbps: float) -> int:
     >>> connections(2.5, 5.0), connections(0.001, 5.0)
     (32, 1)
     """
-    return max(1, math.ceil(CONNECTIONS_OF_A_LINK * gbps / link_gbps - CONNECTION_NOISE))
+    return max(1, math.ceil(FULL_CONNECTIONS * gbps / link_gbps - CONNECTION_NOISE))

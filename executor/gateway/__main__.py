@@ -56,7 +56,6 @@ def _bootstrap(told: dict[str, str], arguments: argparse.Namespace) -> Bootstrap
         gateway=arguments.gateway,
         role=told["role"],
         address=told["address"],
-        client_address=told["client_address"],
         control_port=int(told["control_port"]),
         data_port=int(told["data_port"]),
         lease_s=float(told["lease_s"]),

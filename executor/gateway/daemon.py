@@ -44,7 +44,6 @@ class Bootstrap:
     gateway: str
     role: str
     address: str
-    client_address: str
     control_port: int
     data_port: int
     lease_s: float

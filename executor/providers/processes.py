@@ -73,7 +73,6 @@ class GatewayProcesses:
         told = {
             "role": spec.role,
             "address": place.address,
-            "client_address": place.client_address,
             "control_port": self._ports.control,
             "data_port": self._ports.data,
             "lease_s": lease_s,

@@ -57,7 +57,6 @@ def gateway(authority: Authority) -> Iterator[subprocess.Popen[str]]:
         told = {
             "role": "relay",
             "address": ADDRESS,
-            "client_address": "127.0.0.1",
             "control_port": PORT + 1,
             "data_port": PORT,
             "lease_s": 60,
