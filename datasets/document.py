@@ -14,6 +14,7 @@ from datasets import epochs, flags
 from datasets.difference import BREAK_FACTOR, BREAK_PAIRS, difference
 from datasets.epochs import MatrixChoice, load_matrix
 from datasets.policies import POLICIES
+from datasets.power import NETWORK_KWH_PER_GB
 from datasets.tables import LINKS, REGIONS, TABLES, Column, read_packaged, read_rows
 from datasets.unverified import (
     marked_carbon,
@@ -57,6 +58,24 @@ that was not measured so is absent rather than filled from the other tier. Its p
 premium ones (the price books know no other), flagged `premium_price`.
 """
 
+_TIERED = """\
+The average price of a transfer's bytes to other clouds falls as its volume crosses these limits
+(`--tiered`). Factors are of each cloud's reference regions and are used everywhere: dearer regions
+fall less. Limits are decimal; AWS's own are in binary TB. Free allowances are not counted.
+"""
+
+_POWER = """\
+Watts are of a vCPU at rest and at full load. A gateway counts as busy by half, as the source
+assumes of servers (`datasets/power.py`). A vCPU's carbon is its watts × PUE × its region's grid
+(`carbon.csv`); memory, disks and making the machine are not in it. Bytes on the network are told
+apart, as a range, and enter no sum.
+"""
+
+_PROVISIONING = """\
+Seconds from asking for a VM to logging in to it, as others measured them (`--provisioning`). Our
+gateway's own start is not in them, and nobody measured all three clouds in one way.
+"""
+
 _PRICES = """\
 Epochs before June 2022 take the book of 2022-05-10, later ones that of 2023-02-06; a pair that the
 book lacks takes the other one's price, flagged `other_book`; with neither, the link is absent.
@@ -87,6 +106,16 @@ def data_page() -> str:
         "## Prices\n",
         _PRICES,
         _prices_facts(),
+        "\n## Volume tiers\n",
+        _TIERED,
+        _plain_table("price_tiers"),
+        "\n## Power\n",
+        _POWER,
+        _plain_table("power"),
+        _network_energy(),
+        "\n## Provisioning\n",
+        _PROVISIONING,
+        _plain_table("provisioning"),
         "\n## Round trips\n",
         _latency_facts(),
         "\n## Structural breaks\n",
@@ -154,6 +183,11 @@ def _sources_table() -> str:
     for row in read_rows("vm_caps"):
         source = row["source"].replace("|", "\\|")
         more.append((f"vm_caps, {row['cloud']} {row['vm_type']}", source, "1", "facts only", ""))
+    for name in ("price_tiers", "power", "provisioning"):
+        of_cloud = {row["cloud"]: row["source"] for row in read_rows(name)}
+        for cloud, source in of_cloud.items():
+            rows_of = sum(row["cloud"] == cloud for row in read_rows(name))
+            more.append((f"{name}, {cloud}", source, str(rows_of), "facts only", ""))
     places = f"{len(read_rows('coordinates')):,}"
     more.append(("coordinates", _COORDINATES, places, "facts only", ""))
     return _markdown(("file", "source", "rows", "licence", "SHA-256"), [*rows, *more])
@@ -245,6 +279,20 @@ def _caps_table() -> str:
         "skyplane_ingress_gbps",
     )
     return _markdown(head, [tuple(row[name] for name in names) for row in read_rows("vm_caps")])
+
+
+def _plain_table(name: str) -> str:
+    """A table without its sources, which stand under "Where each figure is from"."""
+    shown = [c for c in TABLES[name] if c.name not in ("source", "verified")]
+    head = [f"{c.name} ({c.unit})" if c.unit else c.name for c in shown]
+    return _markdown(head, [tuple(row[c.name] for c in shown) for row in read_rows(name)])
+
+
+def _network_energy() -> str:
+    least, most = NETWORK_KWH_PER_GB
+    return (
+        f"\nEnergy of the network: {least:g} to {most:g} kWh a GB, at the mean of both ends' grids."
+    )
 
 
 def _unverified() -> str:

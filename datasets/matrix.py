@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from datasets.canonical import Json, digest, rounded
 from datasets.errors import DataError, UnknownName
@@ -24,6 +25,7 @@ USD_PLACES = 8
 RTT_PLACES = 3
 
 REGIONS_NAMED = 12  # of a user's own Matrix, in an error that says what there is
+_Derived = TypeVar("_Derived")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -147,6 +149,7 @@ class Matrix:
     links: tuple[Link, ...]
     _vms: Mapping[str, Vm] = field(init=False, repr=False, compare=False)
     _links: Mapping[tuple[str, str], Link] = field(init=False, repr=False, compare=False)
+    _derived: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         vms = {region.id: region.vm for region in self.regions}
@@ -209,6 +212,9 @@ class Matrix:
     @property
     def digest(self) -> str:
         """Digest of the choices and of every figure."""
+        return self.derived("digest", self._digest)
+
+    def _digest(self) -> str:
         return digest(
             {
                 "epoch": self.epoch,
@@ -220,6 +226,13 @@ class Matrix:
                 "links": [link.as_json() for link in self.links],
             }
         )
+
+    def derived(self, name: str, make: Callable[[], _Derived]) -> _Derived:
+        """What `make` gives, made once for this Matrix: nothing in it ever changes."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        found: _Derived = self._derived[name]
+        return found
 
     def ref(self) -> MatrixRef:
         """What a Plan keeps of this Matrix."""

@@ -123,6 +123,30 @@ CARBON = _columns(
     ("source", "", "repository@commit path"),
 )
 
+PRICE_TIERS = _columns(
+    ("cloud", "", "aws, azure or gcp"),
+    ("from_gb", "GB", "the tier begins at this volume of a month, decimal"),
+    ("usd_per_gb", "USD/GB", "to the internet, from the cloud's reference regions"),
+    ("factor", "", "share of the first tier's price"),
+    ("source", "", "where the tier is from"),
+    ("verified", "", "yes: the source was opened; no: it was not"),
+)
+POWER = _columns(
+    ("cloud", "", "aws, azure or gcp"),
+    ("min_w_per_vcpu", "W", "of an idle vCPU"),
+    ("max_w_per_vcpu", "W", "of a busy vCPU"),
+    ("pue", "", "power usage effectiveness: at the meter over at the servers"),
+    ("source", "", "where each value is from"),
+    ("verified", "", "yes: the source was opened; no: it was not"),
+)
+PROVISIONING = _columns(
+    ("cloud", "", "aws, azure or gcp"),
+    ("typical_s", "s", "from request to ssh, mean or median as the source has it"),
+    ("slow_s", "s", "the same of the slowest that the source tells of; blank: it tells of none"),
+    ("source", "", "where each value is from"),
+    ("verified", "", "yes: the source was opened; no: it was not"),
+)
+
 TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
     {
         "egress_prices": EGRESS_PRICES,
@@ -133,6 +157,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
         "vcpus": VCPUS,
         "coordinates": COORDINATES,
         "carbon": CARBON,
+        "price_tiers": PRICE_TIERS,
+        "power": POWER,
+        "provisioning": PROVISIONING,
     }
 )
 
