@@ -44,11 +44,13 @@ def execute(
     from executor.local_run import Choices, execute_locally, restated_for
     from executor.providers import find_provider
     from planner.checks import load_checked_plan
+    from planner.plan import require_paths
 
     for name, path in (("--source", source), ("--destination", destination)):
         if str(path) == ".":
             raise InputError(f"{name} is empty or the current folder; name a file or folder.")
     plan = load_checked_plan(plan_file)
+    require_paths(plan, "Executing")
     find_provider(provider)
     entries = list_source(source)
     final = place_for(destination, source, entries)

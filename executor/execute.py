@@ -48,7 +48,7 @@ from executor.removal import STAGING_PREFIX, remove_kind
 from executor.scale import Scale
 from planner.billing import add_costs
 from planner.dispatch import Dispatch
-from planner.plan import Plan
+from planner.plan import Plan, require_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +101,7 @@ class Execution:
     transfer: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self) -> None:
+        require_paths(self.plan, "Executing")
         self._clients: dict[str, GatewayClient] = {}
         self._specs = gateway_specs(self.plan)
         self._entries: tuple[Entry, ...] = ()

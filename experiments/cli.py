@@ -22,6 +22,12 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "matrix": ("datasets.cli:matrix", "What was measured: list, show, compare, export."),
         "plan": ("planner.cli:plan", "Plan one transfer by one strategy."),
         "compare": ("planner.cli:compare", "Plan one transfer by several strategies."),
+        "frontier": ("planner.frontier_cli:frontier", "Cost against throughput, with the picture."),
+        "explain": (
+            "planner.frontier_cli:explain",
+            "Why a plan is as it is; what could change it.",
+        ),
+        "check": ("planner.cli:check", "Judge a plan file, its bounds included, unaided."),
         "simulate": ("simulator.cli:simulate", "Predicted against simulated; is the promise kept?"),
         "execute": ("executor.cli:execute", "Carry a plan out, with real gateways and bytes."),
         "run": ("experiments.run_cli:run", "Plan, simulate and execute, side by side."),

@@ -15,7 +15,7 @@ from datasets.events import COLUMNS, EVENT_SCHEMA_VERSION, MEANING
 from datasets.matrix import Link, MatrixRef, Vm
 from datasets.outcome import Outcome
 from executor.gateway import command
-from planner import plan
+from planner import cost, plan
 from planner.job import Job
 
 _FIELD = re.compile(r"(\d+) ([A-Za-z][^|\n]*?) (\d+)(?=\s*(?:\||\n))")
@@ -51,17 +51,29 @@ _PLAN = {
     "strategy": "which strategy decided",
     "job": "the Job, as asked",
     "matrix": "which Matrix: epoch, digest and the choices that are in it",
-    "predicted": "`throughput_gbps`, `makespan_s`, `cost_usd` {`egress`, `vm`, `total`}",
-    "bound_usd": "the least that any plan meeting the Job can cost, over all strategies",
-    "bound_lp_usd": "the same from the linear relaxation alone",
+    "predicted": "`throughput_gbps` (of each source's data), `makespan_s`, `cost_usd` {`egress`, "
+    "`vm` (while bytes move), `provisioning` (before, only where counted), `total`}, `gco2e` of "
+    "VM time (null where a grid is not known)",
+    "bound_usd": "the least that any plan meeting the Job can cost, over all strategies: the "
+    "solver's word where branch and bound went beyond the relaxation",
+    "bound_lp_usd": "what the linear relaxation proves, by the certificate of `usd`",
     "bound_gbps": "the most throughput of any plan; null unless the Job asks for the fastest",
-    "gap": "(cost − bound)/cost, or (bound − throughput)/bound",
+    "bound_gco2e": "the least carbon of any plan; null unless the Job minimises it",
+    "gap": "(value − bound)/value of what is minimised, or (bound − throughput)/bound",
+    "certificates": "what anyone can check without a solver: `proves` (`usd`, `gco2e` or `gbps`), "
+    "`value`, `goal_gbps` (at and above which it holds), `usd_weight`, `gco2e_weight`, `rents` "
+    "(region: row: multiplier), `credits` (of what the Job requires)",
     "vms": "region: number of VMs",
     "flows": "`src`, `dst`, `gbps` of each link between regions",
     "paths": "`hops` (regions in order), `gbps` (its pace), `share` of the bytes",
     "lanes": "a path by gateways: `path`, `gateways`, `connections` a hop, `gbps`, `share`",
+    "trees": "from or to many: `source`, `edges` (links, root first), `gbps` on each of them, "
+    "`share` of that source's bytes",
+    "tree_lanes": "a tree by gateways: `tree`, `edges`, `connections` an edge, `gbps`, `share`",
     "regions": "the VM figures that the Plan uses, `id` and `vm`",
     "links": "the link figures that the Plan uses",
+    "gco2e_per_vm_hour": "grams of CO2 equivalent an hour of each region's VM; empty if unknown",
+    "provisioning_s": "seconds before a region's VM is ready, where the Job counts them",
     "notes": "what the strategy wants said",
 }
 
@@ -156,8 +168,8 @@ A Plan names its Matrix by {_names(MatrixRef)}.
 
 ## Plan, schema version {plan.PLAN_SCHEMA_VERSION}
 
-Canonical JSON. Figures are rounded before they are digested: Gbit/s to {plan.GBPS_PLACES} decimal
-places, seconds to {plan.SECONDS_PLACES}, USD to {plan.USD_PLACES}, shares to {plan.SHARE_PLACES}.
+Canonical JSON. Figures are rounded before they are digested: Gbit/s to {cost.GBPS_PLACES} decimal
+places, seconds to {cost.SECONDS_PLACES}, USD to {cost.USD_PLACES}, shares to {plan.SHARE_PLACES}.
 Unknown and missing keys are errors. The id guards against accident, not against a forger.
 
 {_table(("key", "meaning"), plan_rows)}

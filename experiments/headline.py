@@ -6,8 +6,9 @@ from datetime import date
 
 from datasets.outcome import Outcome
 from datasets.run import Run
+from planner.cost import Predicted
 from planner.gain import Gains
-from planner.plan import Plan, Predicted
+from planner.plan import Plan
 
 _MONTHS = (
     "January February March April May June July August September October November December"

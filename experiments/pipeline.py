@@ -43,7 +43,7 @@ class ThreeWay:
         return {
             "strategy": self.plan.strategy,
             "plan": self.plan.id,
-            "predicted": self.plan.predicted.as_json(),
+            "predicted": self.plan.predicted.comparable(),
             "simulated": figures(self.simulated.outcome),
             "executed": figures(self.executed.outcome),
             "simulated_run": str(self.simulated.folder),

@@ -29,8 +29,9 @@ from experiments.style import (
     path_colour,
 )
 from experiments.throughput_chart import Layer, marks_of, throughput_chart
+from planner.cost import Predicted
 from planner.gain import Gains
-from planner.plan import Plan, Predicted
+from planner.plan import Plan
 
 _MOST_LEGEND = 8
 # Less than this is shown as nothing.

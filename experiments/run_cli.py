@@ -13,12 +13,12 @@ import click
 
 from datasets.cli import matrix_options
 from datasets.epochs import MatrixChoice, load_matrix
-from datasets.errors import InfeasibleJob
+from datasets.errors import InfeasibleJob, UnsupportedJob
 from datasets.matrix import COLUMNS, Matrix
 from datasets.units import check_quantity, parse_duration_s
 from executor.scale import MOST_WALL_S
-from planner.cli import job_of, job_options, strategy_list
 from planner.dispatch import Dispatch
+from planner.job_options import job_of, job_options, strategy_list
 from planner.plan import Plan
 from planner.strategies import solve
 
@@ -64,11 +64,16 @@ def run(
     from executor.local_run import Choices
     from executor.providers import find_provider
 
-    job = job_of(**asked)
     wanted = strategy_list(names)
     wall_s = check_quantity(parse_duration_s(wall), name="Wall time (s)", most=MOST_WALL_S)
     find_provider(provider)
     matrix = load_matrix(choice)
+    job = job_of(matrix, **asked)
+    if not job.is_unicast:
+        raise UnsupportedJob(
+            "Simulating and executing from or to many is not possible yet; `tradewind plan` and "
+            "`compare` plan it."
+        )
     plans: list[Plan | tuple[str, InfeasibleJob]] = []
     for name in wanted:
         try:

@@ -14,7 +14,7 @@ from datasets.units import SECONDS_PER_HOUR
 from experiments.markup import Markup, joined, tag
 from experiments.progress import Array, Progress
 from experiments.style import PREDICTED_DASH, VERMILION, path_colour
-from planner.plan import Predicted
+from planner.cost import Predicted
 
 # Intervals of the whole chart, shared by the paths of a plan, so that no page grows with them.
 _MOST_INTERVALS, _LEAST_INTERVALS, _ALL_INTERVALS = 200, 40, 2000

@@ -14,7 +14,10 @@ import pandas as pd
 
 from datasets.canonical import Json, rounded
 from datasets.events import Event, EventWriter
+from datasets.price_tiers import average_factor
+from datasets.regions import cloud_of
 from datasets.units import gigabytes, usd_per_s_of_vm
+from planner.cost import crosses_clouds
 from planner.plan import Plan
 
 # A bill has one interval a real second, but no more than this many: longer runs, longer intervals.
@@ -60,6 +63,9 @@ def cost_events(
 ) -> list[CostRow]:
     """The bill of a transfer, in the order of time; empty if no chunk was read.
 
+    Where the Plan's Job asks for them: egress at volume tiers (each region's average price over
+    all that it sent to other clouds), and the VM time before gateways were ready, at the start.
+
     Egress: every chunk that a hop received (again, if it was sent again), at the price of the
     link between the two regions. VM time: every VM of the Plan from the first chunk read to the
     last acknowledged (or to the last received, where a run broke off).
@@ -78,6 +84,7 @@ def cost_events(
     rows = [
         *_egress(plan, received, edges_s, size_scale),
         *_vm_time(plan, edges_s, rate_scale / size_scale),
+        *_waiting(plan, start_s),
     ]
     return sorted(rows, key=lambda row: row.t_s)
 
@@ -97,6 +104,7 @@ def _egress(
 ) -> list[CostRow]:
     last = len(edges_s) - 2
     rows = []
+    factors = _tier_factors(plan, received, size_scale)
     for (src, dst), hop in received.groupby(["src", "dst"], sort=True):
         link = plan.link(str(src), str(dst))
         interval = np.clip(np.searchsorted(edges_s[1:], hop["t_s"].to_numpy()), 0, last)
@@ -105,13 +113,48 @@ def _egress(
             CostRow(
                 t_s=float(edges_s[at + 1]),
                 kind="egress",
-                usd=gigabytes(float(moved[at]) / size_scale) * link.usd_per_gb,
+                usd=gigabytes(float(moved[at]) / size_scale)
+                * link.usd_per_gb
+                * factors.get((link.src, link.dst), 1.0),
                 src=link.src,
                 dst=link.dst,
             )
             for at in np.flatnonzero(moved)
         ]
     return _joined(rows)
+
+
+def _tier_factors(
+    plan: Plan, received: pd.DataFrame, size_scale: float
+) -> dict[tuple[str, str], float]:
+    """Share of its first price that each link to another cloud is charged; empty if not asked."""
+    if not plan.job.tiered:
+        return {}
+    volumes: dict[str, float] = {}
+    crossing = [link for link in plan.links if crosses_clouds(link.src, link.dst)]
+    for (src, dst), hop in received.groupby(["src", "dst"], sort=True):
+        link = plan.link(str(src), str(dst))
+        if link in crossing:
+            sent = gigabytes(float(hop["bytes"].sum()) / size_scale)
+            volumes[link.src] = volumes.get(link.src, 0.0) + sent
+    return {
+        (link.src, link.dst): average_factor(cloud_of(link.src), volumes.get(link.src, 0.0))
+        for link in crossing
+    }
+
+
+def _waiting(plan: Plan, start_s: float) -> list[CostRow]:
+    """What VMs cost before their gateways are ready, where the Job counts it."""
+    return [
+        CostRow(
+            t_s=start_s,
+            kind="vm",
+            usd=count * usd_per_s_of_vm(plan.vm(region).usd_per_hour) * plan.provisioning_s[region],
+            region=region,
+        )
+        for region, count in sorted(plan.vms.items())
+        if region in plan.provisioning_s
+    ]
 
 
 def _joined(rows: list[CostRow]) -> list[CostRow]:

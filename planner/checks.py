@@ -10,13 +10,18 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path as FilePath
-from typing import Any
 
 from datasets.errors import DataError, PlanRefused
 from datasets.matrix import Matrix
+from datasets.power import gco2e_per_vm_hour
+from datasets.price_tiers import average_factor
+from datasets.provisioning import provisioning_s
 from datasets.regions import cloud_of, region_of_gateway
 from datasets.units import BITS_PER_BYTE, GIGA, SECONDS_PER_HOUR
+from planner.check_bound import proven
+from planner.check_flow import CONNECTIONS_OF_A_LINK, carried_bits
 from planner.plan import Plan, load_plan
 
 # The share by which a limit or a stated figure may be off: rates are stored to the bit, solvers
@@ -26,9 +31,10 @@ TOLERANCE = Fraction(1, 10**6)
 BIT_GBPS = Fraction(1, GIGA)
 # Shares are stored to 12 decimals.
 SHARE_TOLERANCE = Fraction(1, 10**9)
+# What a certificate proves may miss what is stated by the rounding of its multipliers.
+PROOF_TOLERANCE = Fraction(1, 10**8)
 # Costs are stored to 8 decimals.
 USD_TOLERANCE = Fraction(2, 10**8)
-CONNECTIONS_OF_A_LINK = 64
 
 
 def check(plan: Plan, matrix: Matrix | None = None) -> None:
@@ -37,14 +43,23 @@ def check(plan: Plan, matrix: Matrix | None = None) -> None:
     Raises: PlanRefused, naming the rule that is broken and where.
     """
     _check_figures(plan, matrix)
-    _check_ends_and_conservation(plan)
-    _check_region_limits(plan)
-    _check_paths_and_shares(plan)
-    _check_lanes(plan)
-    _check_gateway_limits(plan)
+    if plan.trees:
+        from planner.check_trees import check_trees
+
+        check_trees(plan)
+        _check_region_limits(plan)
+    else:
+        _check_ends_and_conservation(plan)
+        _check_region_limits(plan)
+        _check_paths_and_shares(plan)
+        _check_lanes(plan)
+        _check_gateway_limits(plan)
+        _check_max_flow(plan)
     _check_prediction(plan)
     _check_promise(plan)
-    _check_max_flow(plan)
+    _check_bounds(plan)
+    if matrix is not None:
+        _check_certificates(plan, matrix)
 
 
 def load_checked_plan(path: FilePath) -> Plan:
@@ -93,6 +108,7 @@ def _check_figures(plan: Plan, matrix: Matrix | None) -> None:
     if matrix is None:
         return
     _require(plan.matrix == matrix.ref(), "matrix", "the plan was made on another matrix")
+    _check_tables(plan)
     for entry in plan.regions:
         known = entry.id in matrix.region_ids and matrix.vm(entry.id).as_json()
         _require(known == entry.vm.as_json(), "matrix", f"the VM of {entry.id} differs")
@@ -105,13 +121,27 @@ def _check_figures(plan: Plan, matrix: Matrix | None) -> None:
         )
 
 
+def _check_tables(plan: Plan) -> None:
+    """Carbon and the time before VMs are ready are those of the tables."""
+    for region, grams in plan.gco2e_per_vm_hour.items():
+        known = gco2e_per_vm_hour(region, plan.vm(region).vcpus)
+        same = known is not None and abs(known - grams) <= 1e-6
+        _require(same, "carbon", f"{region} has {grams} g an hour, not {known}")
+    for region, seconds in plan.provisioning_s.items():
+        known = provisioning_s(cloud_of(region))
+        _require(abs(known - seconds) <= 1e-6, "cost", f"{region} takes {known} s, not {seconds}")
+
+
 def _figures(plan: Plan) -> Iterator[tuple[str, float]]:
     cost = plan.predicted.cost_usd
     yield "throughput", plan.predicted.throughput_gbps
     yield "makespan", plan.predicted.makespan_s
     yield from (("egress cost", cost.egress), ("VM cost", cost.vm), ("gap", plan.gap))
+    yield from (("cost before", cost.provisioning), ("gco2e", plan.predicted.gco2e or 0.0))
     yield from (("bound_usd", plan.bound_usd), ("bound_lp_usd", plan.bound_lp_usd))
-    yield "bound_gbps", plan.bound_gbps or 0.0
+    yield from (("bound_gbps", plan.bound_gbps or 0.0), ("bound_gco2e", plan.bound_gco2e or 0.0))
+    yield from ((f"carbon of {region}", g) for region, g in plan.gco2e_per_vm_hour.items())
+    yield from ((f"seconds before {region}", s) for region, s in plan.provisioning_s.items())
     yield from ((f"flow {flow.src} to {flow.dst}", flow.gbps) for flow in plan.flows)
     yield from ((f"rate of path {at}", path.gbps) for at, path in enumerate(plan.paths))
     yield from ((f"rate of lane {at}", lane.gbps) for at, lane in enumerate(plan.lanes))
@@ -133,9 +163,22 @@ def _check_ends_and_conservation(plan: Plan) -> None:
 
 
 def _check_region_limits(plan: Plan) -> None:
-    """VM limits, quotas, forbidden regions; VM time and caps of each region's VMs together."""
+    """VM limits, quotas, what is forbidden or required; VM time and caps of a region's VMs."""
+    job = plan.job
+    ends = {*job.sources, *job.destinations}
+    for flow in plan.flows:
+        link = (flow.src, flow.dst)
+        _require(link not in job.forbid_links, "forbidden link", " to ".join(link))
+    for path in plan.paths:
+        for region in job.require:
+            _require(region in path.hops, "required region", f"{region} is not on every path")
+        for link in job.require_links:
+            on_it = link in set(pairwise(path.hops))
+            _require(on_it, "required link", f"{link[0]} to {link[1]} is not on every path")
     for region, count in plan.vms.items():
-        _require(region not in plan.job.forbid, "forbidden region", region)
+        _require(region not in job.forbid, "forbidden region", region)
+        inside = not job.within or region in job.within or region in ends
+        _require(inside, "forbidden region", f"{region} is outside of what the job stays within")
         _require(count >= 1, "vm_limit", f"{region} has {count} VMs")
         _require(
             count <= plan.job.vm_limit,
@@ -253,9 +296,13 @@ def _check_prediction(plan: Plan) -> None:
     seconds = Fraction(plan.job.size_bytes * BITS_PER_BYTE, GIGA) / goal
     stated = plan.predicted
     _same(seconds, Fraction(stated.makespan_s), "makespan", "makespan", Fraction(1, 10**6))
+    factors = _tier_factors(plan, seconds)
     egress = sum(
         (
-            Fraction(flow.gbps) / BITS_PER_BYTE * Fraction(plan.link(flow.src, flow.dst).usd_per_gb)
+            Fraction(flow.gbps)
+            / BITS_PER_BYTE
+            * Fraction(plan.link(flow.src, flow.dst).usd_per_gb)
+            * factors.get(flow.src if cloud_of(flow.src) != cloud_of(flow.dst) else "", 1)
             for flow in plan.flows
         ),
         Fraction(0),
@@ -268,10 +315,48 @@ def _check_prediction(plan: Plan) -> None:
     cost = stated.cost_usd
     _same(egress * seconds, Fraction(cost.egress), "cost", "egress, recomputed", USD_TOLERANCE)
     _same(vm * seconds, Fraction(cost.vm), "cost", "VM time, recomputed", USD_TOLERANCE)
+    waits = {r: Fraction(plan.provisioning_s.get(r, 0)) for r in plan.vms}
+    known = set(plan.provisioning_s) == (set(plan.vms) if plan.job.provisioning else set())
+    _require(known, "cost", "provisioning_s and the job's regions differ")
+    before = sum(
+        (
+            count * Fraction(plan.vm(region).usd_per_hour) * waits[region]
+            for region, count in plan.vms.items()
+        ),
+        Fraction(0),
+    ) / Fraction(SECONDS_PER_HOUR)
+    _same(before, Fraction(cost.provisioning), "cost", "time before, recomputed", USD_TOLERANCE)
+    if not plan.gco2e_per_vm_hour:
+        _require(stated.gco2e is None, "carbon", "grams are stated without any region's figure")
+        return
+    _require(set(plan.gco2e_per_vm_hour) == set(plan.vms), "carbon", "a region has no figure")
+    _require(stated.gco2e is not None, "carbon", "none is stated, though every region's is known")
+    grams = sum(
+        (
+            count * Fraction(plan.gco2e_per_vm_hour[region]) * (seconds + waits[region])
+            for region, count in plan.vms.items()
+        ),
+        Fraction(0),
+    ) / Fraction(SECONDS_PER_HOUR)
+    _same(grams, Fraction(stated.gco2e or 0), "carbon", "grams, recomputed", USD_TOLERANCE * 100)
+
+
+def _tier_factors(plan: Plan, seconds: Fraction) -> dict[str, Fraction]:
+    """Share of its first price that each region pays to other clouds, where tiers are asked."""
+    if not plan.job.tiered:
+        return {}
+    volumes: dict[str, Fraction] = defaultdict(Fraction)
+    for flow in plan.flows:
+        if cloud_of(flow.src) != cloud_of(flow.dst):
+            volumes[flow.src] += Fraction(flow.gbps) * seconds / BITS_PER_BYTE
+    return {
+        region: Fraction(average_factor(cloud_of(region), float(volume)))
+        for region, volume in volumes.items()
+    }
 
 
 def _check_promise(plan: Plan) -> None:
-    """The Job's objective is met, and bounds bound."""
+    """The Job's objective is met."""
     job, predicted = plan.job, plan.predicted
     cost = Fraction(predicted.cost_usd.total)
     if job.floor_gbps is not None:
@@ -293,6 +378,15 @@ def _check_promise(plan: Plan) -> None:
             "max_usd",
             f"{float(cost)} USD is above {job.max_usd}",
         )
+    if job.max_gco2e is not None:
+        _require(predicted.gco2e is not None, "max_gco2e", "the plan's carbon is not known")
+        _at_most(Fraction(predicted.gco2e or 0), Fraction(job.max_gco2e), "max_gco2e", "the plan")
+
+
+def _check_bounds(plan: Plan) -> None:
+    """Bounds bound, and the gap follows from them."""
+    job, predicted = plan.job, plan.predicted
+    cost = Fraction(predicted.cost_usd.total)
     for name, bound in (("bound_usd", plan.bound_usd), ("bound_lp_usd", plan.bound_lp_usd)):
         _require(
             Fraction(bound) <= cost + USD_TOLERANCE,
@@ -304,6 +398,10 @@ def _check_promise(plan: Plan) -> None:
         "bound",
         "bound_lp_usd is above bound_usd",
     )
+    asks_least_carbon = job.minimise == "gco2e"
+    _require(
+        asks_least_carbon == (plan.bound_gco2e is not None), "bound", "bound_gco2e and job differ"
+    )
     asks_most = job.objective in ("fastest", "max_usd")
     _require(asks_most == (plan.bound_gbps is not None), "bound", "bound_gbps and objective differ")
     stated = Fraction(plan.gap)
@@ -312,6 +410,10 @@ def _check_promise(plan: Plan) -> None:
         _require(most > 0, "bound", "bound_gbps is 0")
         _at_most(goal, most, "bound", "throughput against bound_gbps")
         off, whole, least = most - goal, most, BIT_GBPS
+    elif plan.bound_gco2e is not None:
+        grams = Fraction(predicted.gco2e or 0)
+        _at_most(Fraction(plan.bound_gco2e), grams, "bound", "bound_gco2e against the carbon")
+        off, whole, least = grams - Fraction(plan.bound_gco2e), grams, USD_TOLERANCE * 100
     else:
         # A transfer of a few bytes costs less than the decimals that costs are stored with.
         off, whole, least = cost - Fraction(plan.bound_usd), cost, USD_TOLERANCE
@@ -322,42 +424,50 @@ def _check_promise(plan: Plan) -> None:
     )
 
 
+def _check_certificates(plan: Plan, matrix: Matrix) -> None:
+    """Each certificate proves its value on that Matrix; no relaxation's bound is without one."""
+    kinds = {certificate.proves for certificate in plan.certificates}
+    _require(len(kinds) == len(plan.certificates), "certificate", "two prove the same thing")
+    if plan.is_unicast:
+        known = plan.bound_lp_usd == 0 or "usd" in kinds
+        _require(known, "certificate", "nothing proves bound_lp_usd")
+        for kind, bound in (("gbps", plan.bound_gbps), ("gco2e", plan.bound_gco2e)):
+            known = bound is None or kind in kinds
+            _require(known, "certificate", f"nothing proves anything of bound_{kind}")
+    for certificate in plan.certificates:
+        try:
+            value = proven(certificate, plan, matrix)
+        except (ValueError, LookupError, ArithmeticError) as error:
+            raise PlanRefused(f"The plan breaks the rule 'certificate': {error}.") from error
+        stated = Fraction(certificate.value)
+        where = f"the multipliers prove {float(value):.9g}, not {certificate.value:.9g}"
+        if certificate.proves == "gbps":
+            holds = 0 <= value <= stated * (1 + PROOF_TOLERANCE) + BIT_GBPS
+            _require(holds, "certificate", f"Gbit/s: {where}")
+            _at_most(Fraction(plan.bound_gbps or 0), stated, "certificate", "bound_gbps")
+            continue
+        holds = value >= stated * (1 - PROOF_TOLERANCE) - USD_TOLERANCE
+        _require(holds, "certificate", f"{certificate.proves}: {where}")
+        floor = plan.job.floor_gbps
+        goal = certificate.goal_gbps
+        _require(
+            goal is None or (floor is not None and Fraction(goal) <= Fraction(floor) + BIT_GBPS),
+            "certificate",
+            "it holds only above the job's throughput",
+        )
+        if certificate.proves == "gco2e":
+            _at_most(stated, Fraction(plan.bound_gco2e or 0), "certificate", "bound_gco2e")
+        if certificate.proves == "usd":
+            _at_most(
+                Fraction(plan.bound_lp_usd), stated + USD_TOLERANCE, "certificate", "bound_lp_usd"
+            )
+
+
 def _check_max_flow(plan: Plan) -> None:
-    """A maximum flow over the emitted, paced lanes carries what is predicted.
-
-    Each gateway is in, out and out-to-other-clouds, so that its caps are capacities; a pair of
-    gateways carries what its lanes are paced at, or what their connections carry if that is less.
-    In whole bits a second.
-    """
-    import networkx  # here: a tenth of a second that `--help` should not pay
-
-    capacity: dict[tuple[str, str], int] = defaultdict(int)
-    for lane in plan.lanes:
-        for (src, dst), count in zip(lane.hops, lane.connections, strict=True):
-            of_link = min(count, CONNECTIONS_OF_A_LINK) / CONNECTIONS_OF_A_LINK
-            carries = min(lane.gbps, of_link * plan.link(src, dst).gbps)
-            capacity[src, dst] += round(carries * GIGA)
-    graph: Any = networkx.DiGraph()
-    for gateway in plan.gateways:
-        vm = plan.vm(gateway)
-        graph.add_edge((gateway, "in"), (gateway, "through"), capacity=_bits(vm.ingress_gbps))
-        graph.add_edge((gateway, "through"), (gateway, "out"), capacity=_bits(vm.egress_gbps))
-        graph.add_edge((gateway, "out"), (gateway, "public"), capacity=_bits(vm.egress_public_gbps))
-        region = region_of_gateway(gateway)
-        if region == plan.job.source:
-            graph.add_edge("source", (gateway, "through"))
-        elif region == plan.job.destination:
-            graph.add_edge((gateway, "through"), "destination")
-    for (src, dst), bits in capacity.items():
-        leaves = "public" if cloud_of(src) != cloud_of(dst) else "out"
-        graph.add_edge((src, leaves), (dst, "in"), capacity=bits)
-    carried: int = networkx.maximum_flow_value(graph, "source", "destination")
+    """A maximum flow over the emitted, paced lanes carries what is predicted."""
+    carried = carried_bits(plan)
     _require(
-        Fraction(carried) >= _bits(plan.predicted.throughput_gbps) * (1 - TOLERANCE),
+        Fraction(carried) >= round(plan.predicted.throughput_gbps * GIGA) * (1 - TOLERANCE),
         "max-flow",
         f"the lanes carry {carried / GIGA:.9g} Gbit/s, less than predicted",
     )
-
-
-def _bits(gbps: float) -> int:
-    return round(gbps * GIGA)

@@ -58,9 +58,17 @@ def gains_of(matrices: Mapping[str, Matrix], plan: Plan) -> Gains:
 
 
 def _gain(matrix: Matrix, plan: Plan) -> float | None:
-    full = topology(matrix, plan.job)
+    # VM limits and quotas alone: links are compared, not what else the Job asks.
+    limits = Job(
+        source=plan.job.source,
+        destinations=plan.job.destinations,
+        size_bytes=plan.job.size_bytes,
+        vm_limit=plan.job.vm_limit,
+        quotas=plan.job.quotas,
+    )
+    full = topology(matrix, limits)
     used = {(link.src, link.dst) for link in plan.links}
-    direct_gbps = most_gbps(full.only(full.is_direct))
+    direct_gbps = most_gbps(full.direct())
     if direct_gbps <= 0:
         return None
-    return most_gbps(full.only(lambda link: (link.src, link.dst) in used)) / direct_gbps - 1
+    return most_gbps(full.on(used)) / direct_gbps - 1

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
 from datasets.matrix import Link, RegionVm, Vm
+from datasets.power import gco2e_per_vm_hour
 from datasets.regions import gateway_name
 from datasets.units import GIGA
+from planner.certificate import Certificate
+from planner.cost import Predicted, predict, seconds_before
 from planner.dispatch import FULL_CONNECTIONS
 from planner.paths import FlowPath, LinkEnds, decompose
-from planner.plan import Flow, Lane, Path, Plan, predict
+from planner.plan import Flow, Lane, Path, Plan
 from planner.topology import Topology
 
 # Paths below this carry nothing worth a gateway's time: 1 kbit/s, or a millionth of the whole.
@@ -37,10 +40,13 @@ BOUND_NOISE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What is proven for the Job, over all strategies."""
+    """What is proven for the Job, over all strategies; the fields of a Plan."""
 
     usd: float
+    lp_usd: float = 0.0
     gbps: float | None = None
+    gco2e: float | None = None
+    certificates: tuple[Certificate, ...] = ()
 
 
 def realised(
@@ -64,34 +70,36 @@ def realised(
             on_link[pair] = on_link.get(pair, 0) + rate
     used = sorted({region for pair in on_link for region in pair})
     counts = {region: vms[region] for region in used}
-    regions = tuple(RegionVm(id=region, vm=_as_stored(topology.vm(region))) for region in used)
-    links = tuple(_link(topology, pair) for pair in sorted(on_link))
+    regions = tuple(RegionVm(id=region, vm=as_stored(topology.vm(region))) for region in used)
+    links = tuple(link_of(topology, pair) for pair in sorted(on_link))
     listed = tuple(
-        Flow(src=src, dst=dst, gbps=_gbps(rate)) for (src, dst), rate in sorted(on_link.items())
+        Flow(src=src, dst=dst, gbps=gbps_of_bits(rate))
+        for (src, dst), rate in sorted(on_link.items())
     )
     predicted = predict(
-        size_bytes=job.size_bytes,
-        gbps=_gbps(total),
-        flows=listed,
+        job,
+        gbps=gbps_of_bits(total),
+        rates={(flow.src, flow.dst): flow.gbps for flow in listed},
         vms=counts,
         regions=regions,
         links=links,
     )
-    cost = predicted.cost_usd.total
-    bound_usd = min(bounds.usd, cost) if bounds.usd <= cost * (1 + BOUND_NOISE) else bounds.usd
+    proven = without_noise(bounds, predicted)
     return Plan(
         strategy=strategy,
         job=job,
         matrix=topology.matrix.ref(),
         predicted=predicted,
-        bound_usd=bound_usd,
-        bound_lp_usd=bound_usd,
-        bound_gbps=bounds.gbps,
-        gap=_gap(cost, bound_usd, _gbps(total), bounds.gbps),
+        bound_usd=proven.usd,
+        bound_lp_usd=proven.lp_usd,
+        bound_gbps=proven.gbps,
+        bound_gco2e=proven.gco2e,
+        gap=gap_of(proven, predicted),
+        certificates=proven.certificates,
         vms=counts,
         flows=listed,
         paths=tuple(
-            Path(hops=path.hops, gbps=_gbps(rate), share=rate / total)
+            Path(hops=path.hops, gbps=gbps_of_bits(rate), share=rate / total)
             for path, rate in zip(found, bits, strict=False)
         ),
         lanes=tuple(
@@ -101,14 +109,44 @@ def realised(
         ),
         regions=regions,
         links=links,
+        gco2e_per_vm_hour=known_carbon(regions),
+        provisioning_s={r: seconds_before(job, r) for r in used} if job.provisioning else {},
         notes=notes,
     )
 
 
-def _gap(cost: float, bound_usd: float, gbps: float, bound_gbps: float | None) -> float:
-    if bound_gbps is None:
-        return max(0.0, (cost - bound_usd) / cost) if cost > 0 else 0.0
-    return max(0.0, (bound_gbps - gbps) / bound_gbps)
+def without_noise(bounds: Bounds, predicted: Predicted) -> Bounds:
+    """The bounds, the last digits of an arithmetic above a plan's own figures taken off."""
+
+    def least(bound: float, value: float) -> float:
+        return min(bound, value) if bound <= value * (1 + BOUND_NOISE) else bound
+
+    cost = predicted.cost_usd.total
+    usd = least(bounds.usd, cost)
+    gco2e = bounds.gco2e
+    if gco2e is not None and predicted.gco2e is not None:
+        gco2e = least(gco2e, predicted.gco2e)
+    gbps = bounds.gbps
+    if gbps is not None and gbps * (1 + BOUND_NOISE) >= predicted.throughput_gbps:
+        gbps = max(gbps, predicted.throughput_gbps)
+    return replace(bounds, usd=usd, lp_usd=min(usd, bounds.lp_usd), gbps=gbps, gco2e=gco2e)
+
+
+def gap_of(bounds: Bounds, predicted: Predicted) -> float:
+    """How far a plan may be from the best, a share: of throughput, of carbon, or of cost."""
+    if bounds.gbps is not None:
+        return max(0.0, (bounds.gbps - predicted.throughput_gbps) / bounds.gbps)
+    value, bound = predicted.cost_usd.total, bounds.usd
+    if bounds.gco2e is not None and predicted.gco2e is not None:
+        value, bound = predicted.gco2e, bounds.gco2e
+    return max(0.0, (value - bound) / value) if value > 0 else 0.0
+
+
+def known_carbon(regions: tuple[RegionVm, ...]) -> dict[str, float]:
+    """Grams an hour of a VM of each region; empty where one is not known."""
+    hourly = {region.id: gco2e_per_vm_hour(region.id, region.vm.vcpus) for region in regions}
+    known = {region: figure for region, figure in hourly.items() if figure is not None}
+    return known if len(known) == len(hourly) else {}
 
 
 def _whole_bits(paths: tuple[FlowPath, ...], floor_gbps: float, dust_share: float) -> list[int]:
@@ -126,11 +164,12 @@ def _whole_bits(paths: tuple[FlowPath, ...], floor_gbps: float, dust_share: floa
     return bits
 
 
-def _gbps(bits: int) -> float:
+def gbps_of_bits(bits: int) -> float:
+    """Gbit/s of whole bits a second."""
     return bits / GIGA
 
 
-def _as_stored(vm: Vm) -> Vm:
+def as_stored(vm: Vm) -> Vm:
     """At the decimal places of the canonical form, so that a loaded Plan is the same."""
     figures = vm.as_json()
     return Vm(
@@ -143,7 +182,8 @@ def _as_stored(vm: Vm) -> Vm:
     )
 
 
-def _link(topology: Topology, pair: LinkEnds) -> Link:
+def link_of(topology: Topology, pair: LinkEnds) -> Link:
+    """A measured link at the decimal places of the canonical form. Raises: KeyError."""
     link = topology.matrix.link(*pair)
     if link is None:
         raise KeyError(pair)
@@ -185,9 +225,9 @@ def _lanes(
                 path=at,
                 gateways=tuple(gateway_name(r, math.floor(low * vms[r])) for r in path.hops),
                 connections=tuple(
-                    connections(_gbps(bits), capacity[pair]) for pair in pairwise(path.hops)
+                    connections(gbps_of_bits(bits), capacity[pair]) for pair in pairwise(path.hops)
                 ),
-                gbps=_gbps(bits),
+                gbps=gbps_of_bits(bits),
                 share=bits / total,
             )
         )

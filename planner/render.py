@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from datasets.matrix import MatrixRef
-from datasets.units import render_duration, render_size
+from datasets.power import network_gco2e_range
+from datasets.units import bytes_per_s, gigabytes, render_duration, render_size
 from planner.compare import Row
 from planner.gain import Gains
-from planner.plan import Plan
+from planner.plan import Plan, Tree
 
 WIDTH = 80
 
@@ -33,7 +34,7 @@ def sentence(plan: Plan, today: date) -> str:
     return (
         f"{_way(plan)}: {predicted.throughput_gbps:.4g} Gbit/s, "
         f"{render_size(plan.job.size_bytes)} in {render_duration(predicted.makespan_s)}, "
-        f"{_usd(predicted.cost_usd.total)}; {proven}; {age(plan.matrix, today)}."
+        f"{usd(predicted.cost_usd.total)}; {proven}; {age(plan.matrix, today)}."
     )
 
 
@@ -51,7 +52,8 @@ def age(matrix: MatrixRef, today: date) -> str:
 
 def plan_tables(plan: Plan, direct: Row) -> tuple[Table, ...]:
     """Paths; VMs; the plan beside the direct link."""
-    return (_paths(plan), _vms(plan), rows_table((row_of(plan), direct)))
+    ways = _paths(plan) if plan.is_unicast else _trees(plan)
+    return (ways, _vms(plan), rows_table((row_of(plan), direct)))
 
 
 def row_of(plan: Plan) -> Row:
@@ -66,6 +68,9 @@ def rows_table(rows: Sequence[Row]) -> Table:
     fastest = max((p.predicted.throughput_gbps for p in plans), default=0.0)
     cheapest = min((p.predicted.cost_usd.total for p in plans), default=0.0)
     for row in rows:
+        if row.unsupported:
+            table.add_row(row.strategy, "", "not for this")
+            continue
         if row.plan is None:
             most = row.infeasible.most_gbps if row.infeasible else 0.0
             table.add_row(row.strategy, f"≤ {most:.4g}", "infeasible")
@@ -92,6 +97,24 @@ def gain_sentence(gains: Gains) -> str:
     return f"{label} over direct, at the VM limit, by column: {shown}."
 
 
+def carbon_sentence(plan: Plan) -> str:
+    """Grams of VM time, and apart from them what networks may use; empty where not known."""
+    if plan.predicted.gco2e is None:
+        return ""
+    seconds = plan.predicted.makespan_s
+    ranges = [
+        network_gco2e_range(flow.src, flow.dst, gigabytes(bytes_per_s(flow.gbps) * seconds))
+        for flow in plan.flows
+    ]
+    least = sum(found[0] for found in ranges if found is not None)
+    most = sum(found[1] for found in ranges if found is not None)
+    return (
+        f"Carbon of VM time: {plan.predicted.gco2e:,.4g} gCO2e, by yearly means of each grid. "
+        f"Networks apart: {least:,.0f} to {most:,.0f} g for so many bytes, though what they use "
+        "hardly follows load."
+    )
+
+
 def _percent(gain: float | None) -> str:
     return "no direct link" if gain is None else f"{100 * gain:+.1f} %"
 
@@ -103,7 +126,8 @@ def _way(plan: Plan) -> str:
     return f"By way of {', '.join(others)} and {last}" if others else f"By way of {last}"
 
 
-def _usd(value: float) -> str:
+def usd(value: float) -> str:
+    """Dollars for people: cents, or four digits of less than one."""
     return f"${value:,.2f}" if value >= 1 else f"${value:.4g}"
 
 
@@ -129,6 +153,24 @@ def _paths(plan: Plan) -> Table:
     return table
 
 
+def _trees(plan: Plan) -> Table:
+    table = Table("tree", box=SIMPLE_HEAD)
+    for name in ("Gbit/s", "share %", "lanes"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for at, tree in enumerate(plan.trees):
+        lanes = sum(lane.tree == at for lane in plan.tree_lanes)
+        table.add_row(branches(tree), f"{tree.gbps:.4g}", f"{100 * tree.share:.2f}", str(lanes))
+    return table
+
+
+def branches(tree: Tree) -> str:
+    """A tree in words, a region and what it sends to a line."""
+    onward: dict[str, list[str]] = {}
+    for src, dst in tree.edges:
+        onward.setdefault(src, []).append(dst)
+    return "\n".join(f"{src} → {', '.join(listed)}" for src, listed in onward.items())
+
+
 def _vms(plan: Plan) -> Table:
     table = Table("region", "VM", box=SIMPLE_HEAD)
     for name in ("VMs", "$/h each"):
@@ -140,9 +182,10 @@ def _vms(plan: Plan) -> Table:
 
 
 def _table(first: str, *numbers: str) -> Table:
-    table = Table(first, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(first, no_wrap=True)
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -1,114 +1,179 @@
-"""From the relaxation's fractional VMs to whole ones: round up, solve again for the flows, improve.
+"""From the relaxation's fractional VMs to whole ones: round up, improve, and prove how good it is.
 
 Whole VMs are paid for whether a flow fills them or not, so rounding up is only a start: a local
-search then tries one VM more or less in each region that the relaxation uses, and plans that
-run faster than the goal. Every candidate is one small linear programme over those regions alone.
-It is a heuristic; what the relaxation proves (the bound) does not depend on it.
+search tries one VM more or less in each region that the relaxation uses, and plans that run
+faster than the goal; where what is left is more than a strategy's effort allows, branch and bound
+(`lp/whole.py`) closes in from both sides. Every candidate is one small linear programme.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from planner.lp.unicast import LinkEnds, Solution, UnicastModel
+from planner.job import LinkEnds
+from planner.lp.answers import Solution
+from planner.lp.grown import Boxes
+from planner.lp.unicast import UnicastModel, whole_model
+from planner.lp.whole import Effort, Vms, prove
 from planner.topology import Topology
 
 # A fractional VM count this little above a whole number is that number: the solver's noise.
 VM_NOISE = 1e-7
 # A throughput this share below what is asked still meets it; realising adds the missing bits.
 THROUGHPUT_NOISE = 1e-9
-# Candidates that a search looks at, each about half a millisecond. Most end by themselves at
-# some 50; the gaps that this leaves are in planner/README.md.
-MOST_CANDIDATES = 150
+# Candidates that a local search looks at, each about half a millisecond.
+MOST_CANDIDATES = 60
 # A candidate must be better by this share: no walking in circles on noise.
 LEAST_IMPROVEMENT = 1e-9
 # One VM more must make a plan cheaper by at least this share: each is one more machine to wait
 # for and to lose, which the objective does not price. Far below any gap that is stated.
-VM_WORTH = 1e-5
+VM_WORTH = 1e-7
 # Starts: how many multiples of the relaxation's VMs are rounded, and how many are improved.
 MOST_MULTIPLES = 8
-STARTS_IMPROVED = 3
+STARTS_IMPROVED = 2
 # Where a budget binds, the relaxation is also rounded at these shares of its throughput.
 SLOWER = (0.9, 0.7, 0.5, 0.25)
 # A throughput that no plan goes below: 1 Mbit/s; "at any throughput" means from here.
 ANY_GBPS = 1e-3
+# Near enough: what whole VMs leave after rounding up is then not worth a search.
+NEAR = 1e-5
 
-Vms = Mapping[str, int]
 Key = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """Whole VMs and the best flows for them; a smaller `key` is better."""
+    """Whole VMs and the best flows for them; a smaller `key` is better.
+
+    `bound` is what no whole VMs over the same links go below (USD or gCO2e a gigabit; for the
+    fastest, minus Gbit/s), after `nodes` relaxations.
+    """
 
     key: Key
     vms: Vms
     gbps: float
+    cost_per_gigabit: float
     usd_per_gigabit: float
     flows: Mapping[LinkEnds, float]
+    bound: float = -math.inf
+    nodes: int = 0
 
 
-def cheapest_whole(topology: Topology, floor_gbps: float, start: Vms | None = None) -> Whole | None:
-    """The cheapest plan found at `floor_gbps` or faster, over nested sets of links; None if none.
+def cheapest_whole(
+    model: UnicastModel,
+    floor_gbps: float,
+    effort: Effort,
+    *,
+    relaxed: Solution | None = None,
+    start: Vms | None = None,
+) -> Whole | None:
+    """The cheapest plan found at `floor_gbps` or faster; None if there is none.
 
-    `start` is one more plan to begin from.
+    `relaxed` is the model's answer at that floor if it is known, `start` one more to begin from.
     """
+    topology = model.topology
     floor = floor_gbps * (1 - THROUGHPUT_NOISE)
+    relaxed = relaxed or model.cheapest(floor)
+    if not relaxed.optimal:
+        return None
+    starts = [*_multiples(relaxed.vms, topology.limits), *([start] if start else [])]
+    if topology.job.max_gco2e is not None:
+        starts += _greenest(topology, floor)
+    search = _Search(_supported(topology, starts), lambda small, vms: _cost_key(small, vms, floor))
+    search.improve(starts, near=relaxed.bound_per_gigabit)
 
-    def within(links: Topology) -> Whole | None:
-        relaxed = UnicastModel(links).cheapest(floor)
-        if not relaxed.optimal:
-            return None
-        starts = [*_multiples(relaxed.vms, links.limits), *([start] if start else [])]
-        small = _supported(links, starts)
-        return _best(small, starts, lambda vms: _cost_key(small, vms, floor))
+    def relax(boxes: Boxes) -> tuple[Solution, float]:
+        found = model.cheapest(floor, boxes)
+        return found, found.least_per_gigabit
 
-    return _least(within(links) for links in _nested(topology))
+    def judge(vms: Vms) -> None:
+        search.look_at(whole_model(topology, vms), vms)
+
+    proof = prove(
+        relax,
+        topology.limits,
+        bound=relaxed.bound_per_gigabit,
+        best=lambda: search.value,
+        judge=judge,
+        effort=effort,
+        understated=topology.job.provisioning or topology.job.max_gco2e is not None,
+    )
+    if search.best is None:
+        return None
+    return replace(search.best, bound=proof.bound, nodes=proof.nodes)
 
 
-def fastest_whole(topology: Topology, usd_per_gigabit: float) -> Whole | None:
-    """The fastest plan found that costs no more than `usd_per_gigabit`; None if none does."""
+def fastest_whole(
+    model: UnicastModel, usd_per_gigabit: float | None, effort: Effort
+) -> Whole | None:
+    """The fastest plan found that costs no more than `usd_per_gigabit`; None if none does.
 
-    def within(links: Topology) -> Whole | None:
-        model = UnicastModel(links)
-        relaxed = model.fastest(usd_per_gigabit)
-        if not relaxed.optimal or relaxed.gbps < ANY_GBPS:
-            return None
-        starts: list[Vms] = [_rounded(relaxed.vms, links.limits)]
-        for share in SLOWER:
-            slower = model.cheapest(relaxed.gbps * share)
-            starts += _multiples(slower.vms, links.limits) if slower.optimal else []
-            starts += [_rounded(slower.vms, links.limits, math.floor)] if slower.optimal else []
-        small = _supported(links, starts)
-        return _best(small, starts, lambda vms: _speed_key(small, vms, usd_per_gigabit))
+    The Job's carbon ceiling holds too.
+    """
+    topology = model.topology
+    relaxed = model.fastest(usd_per_gigabit)
+    if not relaxed.optimal or relaxed.gbps < ANY_GBPS:
+        return None
+    starts: list[Vms] = [_rounded(relaxed.vms, topology.limits)]
+    for share in SLOWER:
+        slower = model.cheapest(relaxed.gbps * share)
+        if slower.optimal:
+            starts += _multiples(slower.vms, topology.limits)
+            starts.append(_rounded(slower.vms, topology.limits, math.floor))
+        if topology.job.max_gco2e is not None:
+            starts += _greenest(topology, relaxed.gbps * share)
+    search = _Search(
+        _supported(topology, starts), lambda small, vms: _speed_key(small, vms, usd_per_gigabit)
+    )
+    search.improve(starts, near=-relaxed.gbps)
 
-    best = _least(within(links) for links in _nested(topology))
-    if best is None or best.key[0] > 0:
+    def relax(boxes: Boxes) -> tuple[Solution, float]:
+        found = model.fastest(usd_per_gigabit, boxes)
+        return found, -found.gbps
+
+    def judge(vms: Vms) -> None:
+        search.look_at(whole_model(topology, vms), vms)
+
+    proof = prove(
+        relax,
+        topology.limits,
+        bound=-relaxed.bound_gbps,
+        best=lambda: search.value,
+        judge=judge,
+        effort=effort,
+        understated=topology.job.provisioning or topology.job.max_gco2e is not None,
+    )
+    if search.best is None:
         return None
     # Least cost at that throughput, where the budget leaves room.
-    cheaper = cheapest_whole(topology, best.gbps, start=best.vms)
-    if cheaper and cheaper.usd_per_gigabit <= usd_per_gigabit:
-        return cheaper
-    return best
+    fastest = replace(search.best, bound=proof.bound, nodes=proof.nodes)
+    cheaper = cheapest_whole(model, fastest.gbps, effort, start=fastest.vms)
+    affordable = usd_per_gigabit is None or (
+        cheaper is not None and cheaper.usd_per_gigabit <= usd_per_gigabit
+    )
+    if cheaper and affordable and not _slower(cheaper, fastest):
+        return replace(cheaper, bound=fastest.bound, nodes=fastest.nodes)
+    return fastest
 
 
-def _nested(topology: Topology) -> list[Topology]:
-    """All links, those of at most one relay, the direct one: plans of fewer relays round better.
+def _greenest(topology: Topology, floor_gbps: float) -> list[Vms]:
+    """VMs of the least carbon at that throughput: what a tight ceiling leaves."""
+    job = replace(
+        topology.job,
+        minimise="gco2e",
+        goal_gbps=floor_gbps,
+        deadline_s=None,
+        max_usd=None,
+        max_gco2e=None,
+    )
+    found = UnicastModel(replace(topology, job=job)).cheapest(floor_gbps)
+    return _multiples(found.vms, topology.limits) if found.optimal else []
 
-    It also makes a strategy of more links never worse than one of fewer.
-    """
-    found = [topology]
-    for keep in (topology.touches_an_end, topology.is_direct):
-        fewer = topology.only(keep)
-        if fewer.links and fewer.links != found[-1].links:
-            found.append(fewer)
-    return found
 
-
-def _least(found: Iterable[Whole | None]) -> Whole | None:
-    return min((whole for whole in found if whole), key=lambda whole: whole.key, default=None)
+def _slower(whole: Whole, than: Whole) -> bool:
+    return whole.gbps < than.gbps * (1 - THROUGHPUT_NOISE)
 
 
 def _rounded(
@@ -140,26 +205,26 @@ def _multiples(vms: Mapping[str, float], limits: Vms) -> list[Vms]:
 
 def _supported(topology: Topology, starts: Iterable[Vms]) -> UnicastModel:
     """A model of only the regions that a start uses."""
-    used = {region for start in starts for region in start}
-    used |= {topology.source, topology.destination}
-    return UnicastModel(topology.only(lambda link: link.src in used and link.dst in used))
+    return whole_model(topology, {region for start in starts for region in start})
 
 
 def _cost_key(model: UnicastModel, vms: Vms, floor_gbps: float) -> Whole:
     """Costs, if the floor can be met; else how much is missing."""
     found = model.cheapest_with(vms, floor_gbps)
     if found.optimal:
-        worth = found.usd_per_gigabit * (1 + VM_WORTH * sum(vms.values()))
+        worth = found.cost_per_gigabit * (1 + VM_WORTH * sum(vms.values()))
         return _whole((0.0, worth), vms, found)
     most = model.fastest_with(vms)
     return _whole((max(floor_gbps - most.gbps, VM_NOISE), 0.0), vms, most)
 
 
-def _speed_key(model: UnicastModel, vms: Vms, usd_per_gigabit: float) -> Whole:
+def _speed_key(model: UnicastModel, vms: Vms, usd_per_gigabit: float | None) -> Whole:
     """Throughput, if the budget can be met; else how much is missing."""
     found = model.fastest_with(vms, usd_per_gigabit)
     if found.optimal and found.gbps >= ANY_GBPS:
         return _whole((0.0, -found.gbps), vms, found)
+    if usd_per_gigabit is None:
+        return _whole((1.0, 0.0), vms, found)
     least = model.cheapest_with(vms, ANY_GBPS)
     over = least.usd_per_gigabit - usd_per_gigabit
     return _whole((max(over, VM_NOISE * usd_per_gigabit), 0.0), vms, least)
@@ -170,61 +235,77 @@ def _whole(key: Key, vms: Vms, found: Solution) -> Whole:
         key=key,
         vms=vms,
         gbps=found.gbps,
+        cost_per_gigabit=found.cost_per_gigabit,
         usd_per_gigabit=found.usd_per_gigabit,
         flows=found.flows,
     )
 
 
-def _best(
-    model: UnicastModel, starts: Iterable[Vms], judge: Callable[[Vms], Whole]
-) -> Whole | None:
-    """The best of the starts, each improved one VM at a time; None if none meets the Job."""
-    limits = model.topology.limits
-    ends = {model.topology.source, model.topology.destination}
-    judged: dict[tuple[tuple[str, int], ...], Whole] = {}
+class _Search:
+    """Candidates looked at once each, and the best of them that meets the Job."""
 
-    def of(vms: Vms) -> Whole:
+    def __init__(self, model: UnicastModel, judge: Callable[[UnicastModel, Vms], Whole]) -> None:
+        self._model = model
+        self._judge = judge
+        self._judged: dict[tuple[tuple[str, int], ...], Whole] = {}
+        self.best: Whole | None = None
+
+    @property
+    def value(self) -> float:
+        """The best value found; infinite while there is none."""
+        if self.best is None:
+            return math.inf
+        # The key weighs VMs against ties; the value does not.
+        return self.best.key[1] if self.best.key[1] < 0 else self.best.cost_per_gigabit
+
+    def look_at(self, model: UnicastModel, vms: Vms) -> Whole:
+        """The judgement of `vms`, by a model that has their regions."""
         name = tuple(vms.items())
-        if name not in judged:
-            judged[name] = judge(vms)
-        return judged[name]
+        if name not in self._judged:
+            whole = self._judged[name] = self._judge(model, vms)
+            if whole.key[0] <= 0 and (self.best is None or whole.key < self.best.key):
+                self.best = whole
+        return self._judged[name]
 
-    found = sorted((of(start) for start in starts), key=lambda whole: whole.key)
-    most = len(judged) + MOST_CANDIDATES
-    for rank, best in enumerate(found[:STARTS_IMPROVED]):
-        improved = True
-        while improved and len(judged) < most:
-            improved = False
-            for vms in _neighbours(best.vms, limits, ends):
-                candidate = of(vms)
-                if _better(candidate.key, best.key):
-                    best, improved = candidate, True
-                    break
-                if len(judged) >= most:
-                    break
-        found[rank] = best
-    best = min(found, key=lambda whole: whole.key)
-    return best if best.key[0] <= 0 else None
+    def improve(self, starts: Iterable[Vms], *, near: float) -> None:
+        """Look at the starts, and from the best of them one VM at a time, until `near` is near."""
+        found = sorted((self.look_at(self._model, vms) for vms in starts), key=lambda w: w.key)
+        most = len(self._judged) + MOST_CANDIDATES
+        for best in found[:STARTS_IMPROVED]:
+            improved = True
+            while improved and len(self._judged) < most and not self._near(near):
+                improved = False
+                for vms in self._neighbours(best.vms):
+                    candidate = self.look_at(self._model, vms)
+                    if _better(candidate.key, best.key):
+                        best, improved = candidate, True
+                        break
+                    if len(self._judged) >= most:
+                        break
+
+    def _near(self, bound: float) -> bool:
+        return self.value - bound <= NEAR * abs(bound)
+
+    def _neighbours(self, vms: Vms) -> Iterable[Vms]:
+        """One VM less, a relay left out, one VM more; relays of few VMs first."""
+        topology = self._model.topology
+        ends = (topology.source, topology.destination)
+        by_size = sorted(vms, key=lambda region: (vms[region], region))
+        for region in by_size:
+            if vms[region] > (1 if region in ends else 0):
+                yield _changed(vms, region, vms[region] - 1)
+        for region in by_size:
+            if vms[region] > 1 and region not in ends:
+                yield _changed(vms, region, 0)
+        for region in sorted(topology.limits):
+            if vms.get(region, 0) < topology.limits[region]:
+                yield _changed(vms, region, vms.get(region, 0) + 1)
 
 
 def _better(key: Key, than: Key) -> bool:
     if key[0] <= 0 and than[0] <= 0:
         return key[1] < than[1] - LEAST_IMPROVEMENT * abs(than[1])
     return key[0] < than[0] * (1 - LEAST_IMPROVEMENT)
-
-
-def _neighbours(vms: Vms, limits: Vms, ends: set[str]) -> Iterable[Vms]:
-    """One VM less, a relay left out, one VM more; relays of few VMs first."""
-    by_size = sorted(vms, key=lambda region: (vms[region], region))
-    for region in by_size:
-        if vms[region] > (1 if region in ends else 0):
-            yield _changed(vms, region, vms[region] - 1)
-    for region in by_size:
-        if vms[region] > 1 and region not in ends:
-            yield _changed(vms, region, 0)
-    for region in sorted(limits):
-        if vms.get(region, 0) < limits[region]:
-            yield _changed(vms, region, vms.get(region, 0) + 1)
 
 
 def _changed(vms: Vms, region: str, count: int) -> Vms:

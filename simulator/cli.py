@@ -101,7 +101,7 @@ def _answer(plan: Plan, result: Outcome, judged: Verdict, folder: Path) -> dict[
         "plan": plan.id,
         "strategy": plan.strategy,
         "run": str(folder),
-        "predicted": plan.predicted.as_json(),
+        "predicted": plan.predicted.comparable(),
         "simulated": {key: simulated[key] for key in ("throughput_gbps", "makespan_s", "cost_usd")},
         "keeps_promise": judged.keeps_promise,
         "margin": rounded(judged.margin, 9),

@@ -13,7 +13,7 @@ import simpy
 from datasets.canonical import digest
 from datasets.errors import InputError
 from planner.dispatch import lane_paces
-from planner.plan import Plan
+from planner.plan import Plan, require_paths
 from simulator.chunks import DynamicQueue, Queue, StaticQueue, cut
 from simulator.gateway import change_links, provision
 from simulator.network import Network
@@ -36,7 +36,11 @@ def simulate(plan: Plan, world: World) -> pd.DataFrame:
 
 
 def history_of(plan: Plan, world: World) -> History:
-    """What happens, without the table: about one event a wave of chunks and lane."""
+    """What happens, without the table: about one event a wave of chunks and lane.
+
+    Raises: UnsupportedJob for a plan of trees; InputError as `simulate`.
+    """
+    require_paths(plan, "Simulating")
     for change in world.link_changes:
         if (change.src, change.dst) not in {(link.src, link.dst) for link in plan.links}:
             raise InputError(

@@ -10,8 +10,9 @@ import pytest
 from executor.ledger import Ledger
 from executor.providers.netns import why_not
 
-# `pytester` runs pytest inside a test; the other holds that no test is skipped unseen in CI.
-pytest_plugins = ["pytester", "tests.plugins.skips"]
+# `pytester` runs pytest inside a test; the others hold that no
+# test is skipped unseen in CI, and run the strategies' contract.
+pytest_plugins = ["pytester", "tests.plugins.skips", "tests.plugins.strategies"]
 
 BACKINGS = ["loopback", pytest.param("netns", marks=pytest.mark.netns)]
 

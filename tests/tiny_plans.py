@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from datasets.matrix import Link, MatrixRef, RegionVm, Vm
 from datasets.units import gigabits
+from planner.cost import predict
 from planner.job import Job
-from planner.plan import Flow, Lane, Path, Plan, predict
+from planner.plan import Flow, Lane, Path, Plan
 
 A, B, C, D = "aws:a-1", "gcp:b-1", "aws:c-1", "azure:d-1"
 
@@ -80,17 +81,18 @@ def plan_of(
         for src, dst in sorted(flows)
     )
     counts_by_region = {region: vms_each for region in regions}
+    job = Job(source=paths[0][0][0], destinations=(paths[0][0][-1],), size_bytes=size_bytes)
     predicted = predict(
-        size_bytes=size_bytes,
+        job,
         gbps=total,
-        flows=listed,
+        rates={(flow.src, flow.dst): flow.gbps for flow in listed},
         vms=counts_by_region,
         regions=region_vms,
         links=link_rows,
     )
     return Plan(
         strategy="overlay",
-        job=Job(source=paths[0][0][0], destinations=(paths[0][0][-1],), size_bytes=size_bytes),
+        job=job,
         matrix=REF,
         predicted=predicted,
         bound_usd=0.0,

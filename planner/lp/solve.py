@@ -1,7 +1,7 @@
 """OR-Tools' edge: a linear model of named variables and rows, and its outcome as a value.
 
-The only module that imports OR-Tools. A model may be changed and solved again; GLOP then starts
-from the last basis.
+The only module that imports OR-Tools' linear solvers (`spread.py` has CP-SAT). A model may be
+changed and solved again; GLOP then starts from the last basis.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ _LOOSER = (
     "primal_feasibility_tolerance:1e-9 dual_feasibility_tolerance:1e-9 "
     "solution_feasibility_tolerance:1e-8"
 )
+# Where only bounds changed, the last basis is still optimal but for them: what the dual simplex
+# method begins from.
+_BOUNDS_CHANGED = f"{_TIGHT} use_dual_simplex:1"
+# Scaling by its own small programme where the usual one leaves numbers that GLOP cannot tell.
+_SCALED = f"{_TIGHT} scaling_method:LINEAR_PROGRAM"
 
 _STATUS: dict[int, Status] = {
     pywraplp.Solver.OPTIMAL: "optimal",
@@ -47,7 +52,6 @@ class Outcome:
     objective: float = math.nan
     values: tuple[float, ...] = ()
     duals: tuple[float, ...] = ()
-    reduced_costs: tuple[float, ...] = ()
 
 
 class LinearModel:
@@ -62,28 +66,27 @@ class LinearModel:
         self._variables: list[Any] = []
         self._rows: list[Any] = []
 
-    def add_variable(self, name: str, upper: float = math.inf, cost: float = 0.0) -> int:
-        """A variable from 0 to `upper`; its position."""
+    def add_row(self, name: str, lower: float = -math.inf, upper: float = math.inf) -> int:
+        """lower ≤ Σ coefficient·variable ≤ upper, empty so far; its position."""
+        self._rows.append(self._solver.Constraint(lower, upper, name))
+        return len(self._rows) - 1
+
+    def add_variable(
+        self,
+        name: str,
+        terms: Sequence[tuple[int, float]] = (),
+        *,
+        upper: float = math.inf,
+        cost: float = 0.0,
+    ) -> int:
+        """A variable from 0 to `upper`, with its (row, coefficient) pairs; its position."""
         variable = self._solver.NumVar(0.0, upper, name)
         if cost:
             self._objective.SetCoefficient(variable, cost)
+        for row, coefficient in terms:
+            self._rows[row].SetCoefficient(variable, coefficient)
         self._variables.append(variable)
         return len(self._variables) - 1
-
-    def add_row(
-        self,
-        name: str,
-        terms: Sequence[tuple[int, float]],
-        *,
-        lower: float = -math.inf,
-        upper: float = math.inf,
-    ) -> int:
-        """lower ≤ Σ coefficient·variable ≤ upper; its position."""
-        row = self._solver.Constraint(lower, upper, name)
-        for variable, coefficient in terms:
-            row.SetCoefficient(self._variables[variable], coefficient)
-        self._rows.append(row)
-        return len(self._rows) - 1
 
     def bound_variable(self, variable: int, lower: float, upper: float) -> None:
         """Set a variable's bounds."""
@@ -101,23 +104,48 @@ class LinearModel:
         """Set one coefficient of the objective."""
         self._objective.SetCoefficient(self._variables[variable], cost)
 
-    def solve(self) -> Outcome:
-        """Minimise."""
-        status = self._status(_TIGHT, from_nothing=False)
+    def optimise(self, *, bounds_changed: bool = False) -> Status:
+        """Minimise; `duals`, `values` and `reduced_cost` then hold until the next change.
+
+        `bounds_changed`: since the last optimum nothing but bounds did, so that it is near.
+        """
+        status = self._status(_BOUNDS_CHANGED if bounds_changed else _TIGHT, from_nothing=False)
         if status == "failed":
             # Numerical trouble, mostly brought along by the last basis.
             status = self._status(_TIGHT, from_nothing=True)
         if status == "failed":
             status = self._status(_LOOSER, from_nothing=True)
+        # Last, since whether it succeeds is not the same each time.
+        if status == "failed":
+            status = self._status(_SCALED, from_nothing=True)
+        return status
+
+    def solve(self) -> Outcome:
+        """Minimise, and read the answer."""
+        return self.outcome(self.optimise())
+
+    def outcome(self, status: Status) -> Outcome:
+        """What the last minimisation, which came to `status`, answered."""
         if status != "optimal":
             return Outcome(status=status)
         return Outcome(
             status=status,
             objective=float(self._objective.Value()),
-            values=tuple(variable.solution_value() for variable in self._variables),
-            duals=tuple(row.dual_value() for row in self._rows),
-            reduced_costs=tuple(variable.reduced_cost() for variable in self._variables),
+            values=tuple(map(pywraplp.Variable.solution_value, self._variables)),
+            duals=self.duals(),
         )
+
+    def duals(self) -> tuple[float, ...]:
+        """How the objective changes with each row's bound."""
+        return tuple(map(pywraplp.Constraint.dual_value, self._rows))
+
+    def value(self, variable: int) -> float:
+        """A variable's value."""
+        return float(self._variables[variable].solution_value())
+
+    def reduced_cost(self, variable: int) -> float:
+        """How the objective changes with a variable's bound."""
+        return float(self._variables[variable].reduced_cost())
 
     def _status(self, parameters: str, *, from_nothing: bool) -> Status:
         self._solver.SetSolverSpecificParametersAsString(parameters)

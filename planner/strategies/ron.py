@@ -13,7 +13,7 @@ from planner.job import Job
 from planner.paths import lowest_rtt_relay
 from planner.plan import Plan
 from planner.topology import topology
-from planner.unicast import plan_over
+from planner.unicast import ROUNDED_UP, plan_over
 
 
 def ron(matrix: Matrix, job: Job) -> Plan:
@@ -22,5 +22,6 @@ def ron(matrix: Matrix, job: Job) -> Plan:
     relay = lowest_rtt_relay(full.links, full.source, full.destination)
     hops = [full.source, *([relay] if relay else []), full.destination]
     note = f"Lowest latency by way of {relay}." if relay else "No relay has a lower latency."
-    allowed = full.only(lambda link: (link.src, link.dst) in set(pairwise(hops)))
-    return plan_over(allowed, full, strategy="ron", notes=(note,))
+    return plan_over(
+        full.on(pairwise(hops)), full, strategy="ron", effort=ROUNDED_UP, notes=(note,)
+    )

@@ -10,7 +10,8 @@ import pytest
 from datasets.errors import PlanRefused
 from planner import checks
 from planner.checks import check
-from planner.plan import CostUsd, Plan
+from planner.cost import CostUsd
+from planner.plan import Plan
 from planner.strategies import solve
 from tests.unit.planner.worlds import Q, R, S, T, diamond, job
 
@@ -126,8 +127,8 @@ BREACHES: dict[str, tuple[str, Breach]] = {
     "deadline": ("floor", with_job(goal_gbps=None, deadline_s=999.0)),
     "budget": ("max_usd", with_job(goal_gbps=None, max_usd=97.9)),
     "bound above cost": ("bound", lambda plan: replace(plan, bound_usd=98.1)),
-    "LP bound above bound": ("bound", lambda plan: replace(plan, bound_lp_usd=97.6)),
-    "gap": ("gap", lambda plan: replace(plan, gap=0.0)),
+    "LP bound above bound": ("bound", lambda plan: replace(plan, bound_usd=97.4)),
+    "gap": ("gap", lambda plan: replace(plan, gap=0.01)),
     "bound_gbps unasked": ("bound", lambda plan: replace(plan, bound_gbps=9.0)),
     "bound_gbps missing": ("bound", with_job(goal_gbps=None)),
     "bound_gbps too low": (

@@ -104,7 +104,10 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "two objectives": ((*JOB, *GOAL, "--fastest"), "one objective"),
     "no objective": (JOB, "one objective"),
     "no VM": ((*JOB, *GOAL, "--vm-limit", "0"), "VM limit"),
-    "two destinations": ((*JOB, *GOAL, "aws:us-east-1"), "one destination"),
+    "two destinations": (
+        (*JOB, *GOAL, "aws:us-east-1", "--strategy", "overlay"),
+        "one destination",
+    ),
     "no matrix": ((*JOB, *GOAL, "--matrix", "/nowhere.csv"), "/nowhere.csv"),
     "no folder to write to": ((*JOB, *GOAL, "-o", "/nowhere/plan.json"), "Cannot write"),
 }

@@ -54,7 +54,7 @@ SPOILT: dict[str, Callable[[dict[str, Any]], object]] = {
     "not a number": lambda value: {**value, "gap": float("nan")},
     "no id": without("id"),
     "other id": lambda value: {**value, "id": "0" * 32},
-    "other version": lambda value: rehashed({**value, "schema_version": 2}),
+    "other version": lambda value: rehashed({**value, "schema_version": 1}),
     "no version": without("schema_version"),
     "infeasible": lambda value: {"feasible": False, "most_gbps": 0.0, "binds": []},
     "unknown key": lambda value: rehashed({**value, "colour": "blue"}),
