@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.registry import specs
+from benchmarks.registry import on_demand, specs
+from benchmarks.skyplane_venv import PeerMissing
 from benchmarks.spec import BenchSpec
 
 ROUNDS = 5
@@ -86,6 +87,17 @@ def table_of(found: Sequence[Measured]) -> Table:
     return table
 
 
+def _chosen(only: Sequence[str]) -> list[BenchSpec]:
+    """The cases of those names or subjects, all of them if there are none."""
+    every = [*specs(), *(spec for name in only for spec in on_demand(name.split(".")[0]))]
+    every = list({spec.name: spec for spec in every}.values())
+    chosen = [spec for spec in every if not only or {spec.name, spec.name.split(".")[0]} & {*only}]
+    if not chosen:
+        names = ", ".join(spec.name for spec in every)
+        raise click.BadParameter(f"no case is called so; there are {names}", param_hint="--only")
+    return chosen
+
+
 @click.command()
 @click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(1))
 @click.option("--only", multiple=True, metavar="NAME", help="A case or a subject (repeatable).")
@@ -93,13 +105,11 @@ def table_of(found: Sequence[Measured]) -> Table:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool) -> None:
     """Measure every case beside its reference; figures of this machine, at this hour."""
-    chosen = [
-        spec for spec in specs() if not only or {spec.name, spec.name.split(".")[0]} & {*only}
-    ]
-    if not chosen:
-        names = ", ".join(spec.name for spec in specs())
-        raise click.BadParameter(f"no case is called so; there are {names}", param_hint="--only")
-    found = measure(chosen, rounds=rounds, tiny=tiny)
+    try:
+        chosen = _chosen(only)
+        found = measure(chosen, rounds=rounds, tiny=tiny)
+    except PeerMissing as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         told = [
             {

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from benchmarks import fluid, gateway, ledger, solve
+from benchmarks import broadcast, fluid, frontier, gateway, growth, ledger, skyplane_peer, solve
 from benchmarks.spec import BenchSpec
 
 
 def specs() -> tuple[BenchSpec, ...]:
     """Every case, in the order of a transfer's life. Raises: ValueError on a name used twice."""
-    found = (*solve.SPECS, *fluid.SPECS, *gateway.SPECS, *ledger.SPECS)
+    found = (
+        *solve.SPECS,
+        *frontier.SPECS,
+        *growth.SPECS,
+        *broadcast.SPECS,
+        *fluid.SPECS,
+        *gateway.SPECS,
+        *ledger.SPECS,
+    )
     names = [spec.name for spec in found]
     if len(set(names)) != len(names):
         raise ValueError(f"two cases have one name: {names}")
     return found
+
+
+def on_demand(subject: str) -> tuple[BenchSpec, ...]:
+    """Cases that want an environment of their own, made when `subject` asks for them by name.
+
+    Raises: PeerMissing where it cannot be made.
+    """
+    return skyplane_peer.specs() if subject == "skyplane" else ()
