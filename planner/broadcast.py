@@ -14,13 +14,7 @@ import numpy as np
 from datasets.errors import InfeasibleJob, UnsupportedJob
 from datasets.matrix import Matrix
 from datasets.units import gigabits
-from planner.broadcast_whole import (
-    ANY_GBPS,
-    THROUGHPUT_NOISE,
-    WholeTrees,
-    cheapest_whole_trees,
-    fastest_whole_trees,
-)
+from planner.broadcast_whole import WholeTrees, cheapest_whole_trees, fastest_whole_trees
 from planner.job import Job
 from planner.lp.multicast import TIE_USD, Multicast, MulticastModel
 from planner.plan import Plan
@@ -30,6 +24,7 @@ from planner.steiner import MOST_TERMINALS
 from planner.topology import Topology, topology_of_any
 from planner.trees import Edges, spanning_tree, star
 from planner.unicast import asked_of
+from planner.whole_vms import ANY_GBPS, THROUGHPUT_NOISE
 
 # As in `unicast.py`: what is kept of a budget in case that whole bits make a plan dearer.
 BUDGET_KEPT = (-1e-10, 1e-8, 1e-6)

@@ -9,20 +9,26 @@ is the best, trees are generated for it, too. A heuristic; the bound does not de
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from planner.lp.multicast import Multicast, MulticastModel, Share
 from planner.topology import Topology
+from planner.whole_vms import (
+    ANY_GBPS,
+    SLOWER,
+    THROUGHPUT_NOISE,
+    VM_NOISE,
+    Key,
+    Vms,
+    better,
+    multiples,
+    neighbours,
+    rounded,
+)
 
-# A fractional VM count this little above a whole number is that number: the solver's noise.
-VM_NOISE = 1e-7
-# A throughput this share below what is asked still meets it; realising adds the missing bits.
-THROUGHPUT_NOISE = 1e-9
 # Candidates of a search, two milliseconds each; most searches end by themselves at some 60.
 MOST_CANDIDATES = 250
-# A candidate must be better by this share: no walking in circles on noise.
-LEAST_IMPROVEMENT = 1e-9
 # One VM more must make a plan cheaper by at least this share, as in `rounding.py`.
 VM_WORTH = 1e-5
 # How many multiples of a region's VMs are rounded, and how many starts are improved.
@@ -30,13 +36,7 @@ MOST_MULTIPLES = 6
 STARTS_IMPROVED = 3
 # Shares of the most throughput at which the relaxation is rounded, too, where above the goal.
 FASTER = (0.125, 0.25, 0.5)
-# Where a budget binds, the relaxation is also rounded at these shares of its throughput.
-SLOWER = (0.9, 0.7, 0.5, 0.25)
-# A throughput that no plan goes below: 1 Mbit/s; "at any throughput" means from here.
-ANY_GBPS = 1e-3
 
-Vms = Mapping[str, int]
-Key = tuple[float, float]
 Judge = Callable[[Vms, bool], "WholeTrees"]
 
 
@@ -68,14 +68,14 @@ def cheapest_whole_trees(
     if not relaxed.optimal:
         return None
     limits = model.topology.limits
-    vms = _multiples(relaxed.vms, limits)
+    vms = multiples(relaxed.vms, limits, MOST_MULTIPLES)
     shares = [relaxed.shares]
     # The relaxation at the goal is often one tree; faster plans share VMs among several.
     most_gbps = 0.0 if model.fixed_trees else model.fastest().gbps
     for share in FASTER:
         if most_gbps * share > floor:
             faster = model.cheapest(most_gbps * share)
-            vms.append(_rounded(faster.vms, limits))
+            vms.append(rounded(faster.vms, limits))
             shares.append(faster.shares)
     vms += [start.vms for start in starts]
     small = _supported(model, vms, [*shares, *(start.shares for start in starts)])
@@ -90,13 +90,13 @@ def fastest_whole_trees(
     if not relaxed.optimal or relaxed.gbps < ANY_GBPS:
         return None
     limits = model.topology.limits
-    vms: list[Vms] = [_rounded(relaxed.vms, limits)]
+    vms: list[Vms] = [rounded(relaxed.vms, limits)]
     shares = [relaxed.shares]
     for share in SLOWER:
         slower = model.cheapest(relaxed.gbps * share)
         if slower.optimal:
-            vms += _multiples(slower.vms, limits)
-            vms.append(_rounded(slower.vms, limits, math.floor))
+            vms += multiples(slower.vms, limits, MOST_MULTIPLES)
+            vms.append(rounded(slower.vms, limits, math.floor))
             shares.append(slower.shares)
     vms += [start.vms for start in starts]
     small = _supported(model, vms, [*shares, *(start.shares for start in starts)])
@@ -108,33 +108,6 @@ def fastest_whole_trees(
     if cheaper is not None and cheaper.usd_per_gigabit <= usd_per_gigabit:
         return cheaper
     return best
-
-
-def _rounded(
-    vms: Mapping[str, float],
-    limits: Vms,
-    to_whole: Callable[[float], int] = math.ceil,
-    multiple: float = 1.0,
-) -> Vms:
-    """Whole VMs, at least one wherever the relaxation has any, within the limits."""
-    counts = {
-        region: min(limits[region], max(1, to_whole(multiple * n - VM_NOISE)))
-        for region, n in vms.items()
-        if n > VM_NOISE
-    }
-    return dict(sorted(counts.items()))
-
-
-def _multiples(vms: Mapping[str, float], limits: Vms) -> list[Vms]:
-    """The relaxation rounded up, and rounded up after scaling one region to whole VMs."""
-    used = {region: n for region, n in vms.items() if n > VM_NOISE}
-    room = min((limits[region] / n for region, n in used.items()), default=1.0)
-    scales = {1.0, max(1.0, room)}
-    for n in used.values():
-        first = math.ceil(n - VM_NOISE)
-        scales |= {k / n for k in range(first, first + MOST_MULTIPLES) if 1 < k / n <= room}
-    rounded = [_rounded(used, limits, multiple=scale) for scale in sorted(scales)]
-    return list({tuple(start.items()): start for start in rounded}.values())
 
 
 def _supported(
@@ -205,8 +178,8 @@ def _best(model: MulticastModel, starts: Iterable[Vms], judge: Judge) -> WholeTr
         improved = True
         while improved and len(judged) < most:
             improved = False
-            for vms in _neighbours(best.vms, limits, ends):
-                if _better(of(vms).key, best.key):
+            for vms in neighbours(best.vms, limits, ends):
+                if better(of(vms).key, best.key):
                     best, improved = of(vms, generate=True), True
                     break
                 if len(judged) >= most:
@@ -214,28 +187,3 @@ def _best(model: MulticastModel, starts: Iterable[Vms], judge: Judge) -> WholeTr
         found[rank] = best
     least = min(found, key=lambda whole: whole.key, default=None)
     return least if least is not None and least.meets else None
-
-
-def _better(key: Key, than: Key) -> bool:
-    if key[0] <= 0 and than[0] <= 0:
-        return key[1] < than[1] - LEAST_IMPROVEMENT * abs(than[1])
-    return key[0] < than[0] * (1 - LEAST_IMPROVEMENT)
-
-
-def _neighbours(vms: Vms, limits: Vms, ends: set[str]) -> Iterable[Vms]:
-    """One VM less, a relay left out, one VM more; relays of few VMs first."""
-    by_size = sorted(vms, key=lambda region: (vms[region], region))
-    for region in by_size:
-        if vms[region] > (1 if region in ends else 0):
-            yield _changed(vms, region, vms[region] - 1)
-    for region in by_size:
-        if vms[region] > 1 and region not in ends:
-            yield _changed(vms, region, 0)
-    for region in sorted(limits):
-        if vms.get(region, 0) < limits[region]:
-            yield _changed(vms, region, vms.get(region, 0) + 1)
-
-
-def _changed(vms: Vms, region: str, count: int) -> Vms:
-    changed = {**vms, region: count}
-    return {name: n for name, n in sorted(changed.items()) if n > 0}

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datasets.regions import cloud_of, region_of_gateway
 from datasets.units import GIGA
+from planner.check_rules import CONNECTIONS_OF_A_LINK
 from planner.plan import Plan
 
-CONNECTIONS_OF_A_LINK = 64
+# Pairs of gateways, the connections of each, and the Gbit/s that the lane is paced at.
+LaneRates = tuple[Sequence[tuple[str, str]], Sequence[int], float]
 
 
-def carried_bits(plan: Plan) -> int:
-    """Bits a second from source to destination over the emitted, paced lanes.
+def gateway_graph(plan: Plan, lanes: Iterable[LaneRates], source: str) -> Any:
+    """The lanes' gateways from those of `source` on, with their caps, in whole bits a second.
 
     Each gateway is in, out and out-to-other-clouds, so that its caps are capacities; a pair of
     gateways carries what its lanes are paced at, or what their connections carry if that is less.
-    In whole bits a second.
     """
     import networkx  # here: a tenth of a second that `--help` should not pay
 
     capacity: dict[tuple[str, str], int] = defaultdict(int)
-    for lane in plan.lanes:
-        for (src, dst), count in zip(lane.hops, lane.connections, strict=True):
+    for hops, connections, gbps in lanes:
+        for (src, dst), count in zip(hops, connections, strict=True):
             of_link = min(count, CONNECTIONS_OF_A_LINK) / CONNECTIONS_OF_A_LINK
-            carries = min(lane.gbps, of_link * plan.link(src, dst).gbps)
+            carries = min(gbps, of_link * plan.link(src, dst).gbps)
             capacity[src, dst] += round(carries * GIGA)
     graph: Any = networkx.DiGraph()
-    for gateway in plan.gateways:
+    for gateway in sorted({end for ends in capacity for end in ends}):
         vm = plan.vm(gateway)
         graph.add_edge((gateway, "in"), (gateway, "through"), capacity=_bits(vm.ingress_gbps))
         graph.add_edge((gateway, "through"), (gateway, "out"), capacity=_bits(vm.egress_gbps))
         graph.add_edge((gateway, "out"), (gateway, "public"), capacity=_bits(vm.egress_public_gbps))
-        region = region_of_gateway(gateway)
-        if region == plan.job.source:
+        if region_of_gateway(gateway) == source:
             graph.add_edge("source", (gateway, "through"))
-        elif region == plan.job.destination:
-            graph.add_edge((gateway, "through"), "destination")
     for (src, dst), bits in capacity.items():
         leaves = "public" if cloud_of(src) != cloud_of(dst) else "out"
         graph.add_edge((src, leaves), (dst, "in"), capacity=bits)
+    return graph
+
+
+def max_flow(graph: Any, destination: str) -> int:
+    """Bits a second from the graph's source to the gateways of `destination`, together."""
+    import networkx
+
+    reached = [
+        node for node in graph if node[1] == "through" and region_of_gateway(node[0]) == destination
+    ]
+    if not reached or not graph.has_node("source"):
+        return 0
+    graph.add_edges_from((end, "destination") for end in reached)
     # On graphs of some hundred edges the fastest of networkx's by half.
     carried: int = networkx.maximum_flow_value(
         graph,
@@ -48,6 +60,7 @@ def carried_bits(plan: Plan) -> int:
         "destination",
         flow_func=networkx.algorithms.flow.boykov_kolmogorov,
     )
+    graph.remove_node("destination")
     return carried
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path as FilePath
@@ -21,16 +21,21 @@ from datasets.provisioning import provisioning_s
 from datasets.regions import cloud_of, region_of_gateway
 from datasets.units import BITS_PER_BYTE, GIGA, SECONDS_PER_HOUR
 from planner.check_bound import proven
-from planner.check_flow import CONNECTIONS_OF_A_LINK, carried_bits
+from planner.check_flow import gateway_graph, max_flow
+from planner.check_rules import (
+    BIT_GBPS,
+    CONNECTIONS_OF_A_LINK,
+    SHARE_TOLERANCE,
+    TOLERANCE,
+    at_most,
+    check_loads,
+    refuse,
+    require,
+    same,
+)
+from planner.check_trees import check_trees
 from planner.plan import Plan, load_plan
 
-# The share by which a limit or a stated figure may be off: rates are stored to the bit, solvers
-# work to 1e-9, and nothing measured is known to a millionth.
-TOLERANCE = Fraction(1, 10**6)
-# The same where only stored rates are added up: each is within half a bit a second.
-BIT_GBPS = Fraction(1, GIGA)
-# Shares are stored to 12 decimals.
-SHARE_TOLERANCE = Fraction(1, 10**9)
 # What a certificate proves may miss what is stated by the rounding of its multipliers.
 PROOF_TOLERANCE = Fraction(1, 10**8)
 # Costs are stored to 8 decimals.
@@ -44,8 +49,6 @@ def check(plan: Plan, matrix: Matrix | None = None) -> None:
     """
     _check_figures(plan, matrix)
     if plan.trees:
-        from planner.check_trees import check_trees
-
         check_trees(plan)
         _check_region_limits(plan)
     else:
@@ -74,47 +77,28 @@ def load_checked_plan(path: FilePath) -> Plan:
     return plan
 
 
-def _refuse(rule: str, found: str) -> None:
-    raise PlanRefused(f"The plan breaks the rule {rule!r}: {found}.")
-
-
-def _require(holds: bool, rule: str, found: str) -> None:
-    if not holds:
-        _refuse(rule, found)
-
-
-def _at_most(value: Fraction, limit: Fraction, rule: str, where: str) -> None:
-    if value > limit * (1 + TOLERANCE) + BIT_GBPS:
-        _refuse(rule, f"{where} has {float(value):.9g}, more than {float(limit):.9g}")
-
-
-def _same(value: Fraction, other: Fraction, rule: str, where: str, absolute: Fraction) -> None:
-    if abs(value - other) > TOLERANCE * max(abs(value), abs(other)) + absolute:
-        _refuse(rule, f"{where}: {float(value):.9g} against {float(other):.9g}")
-
-
 def _check_figures(plan: Plan, matrix: Matrix | None) -> None:
     """Every figure is finite and at hand; none is invented."""
     for name, value in _figures(plan):
-        _require(math.isfinite(value) and value >= 0, "figures", f"{name} is {value}")
+        require(math.isfinite(value) and value >= 0, "figures", f"{name} is {value}")
     regions = {entry.id for entry in plan.regions}
     links = {(link.src, link.dst) for link in plan.links}
-    _require(len(regions) == len(plan.regions), "figures", "a region is listed twice")
-    _require(len(links) == len(plan.links), "figures", "a link is listed twice")
-    _require(regions == set(plan.vms), "figures", "regions and vms name different regions")
+    require(len(regions) == len(plan.regions), "figures", "a region is listed twice")
+    require(len(links) == len(plan.links), "figures", "a link is listed twice")
+    require(regions == set(plan.vms), "figures", "regions and vms name different regions")
     flows = {(flow.src, flow.dst) for flow in plan.flows}
-    _require(len(flows) == len(plan.flows), "figures", "a flow is listed twice")
-    _require(flows == links, "figures", "flows and links name different links")
+    require(len(flows) == len(plan.flows), "figures", "a flow is listed twice")
+    require(flows == links, "figures", "flows and links name different links")
     if matrix is None:
         return
-    _require(plan.matrix == matrix.ref(), "matrix", "the plan was made on another matrix")
+    require(plan.matrix == matrix.ref(), "matrix", "the plan was made on another matrix")
     _check_tables(plan)
     for entry in plan.regions:
         known = entry.id in matrix.region_ids and matrix.vm(entry.id).as_json()
-        _require(known == entry.vm.as_json(), "matrix", f"the VM of {entry.id} differs")
+        require(known == entry.vm.as_json(), "matrix", f"the VM of {entry.id} differs")
     for link in plan.links:
         measured = matrix.link(link.src, link.dst)
-        _require(
+        require(
             measured is not None and measured.as_json() == link.as_json(),
             "matrix",
             f"the link from {link.src} to {link.dst} differs",
@@ -126,10 +110,10 @@ def _check_tables(plan: Plan) -> None:
     for region, grams in plan.gco2e_per_vm_hour.items():
         known = gco2e_per_vm_hour(region, plan.vm(region).vcpus)
         same = known is not None and abs(known - grams) <= 1e-6
-        _require(same, "carbon", f"{region} has {grams} g an hour, not {known}")
+        require(same, "carbon", f"{region} has {grams} g an hour, not {known}")
     for region, seconds in plan.provisioning_s.items():
         known = provisioning_s(cloud_of(region))
-        _require(abs(known - seconds) <= 1e-6, "cost", f"{region} takes {known} s, not {seconds}")
+        require(abs(known - seconds) <= 1e-6, "cost", f"{region} takes {known} s, not {seconds}")
 
 
 def _figures(plan: Plan) -> Iterator[tuple[str, float]]:
@@ -149,7 +133,7 @@ def _figures(plan: Plan) -> Iterator[tuple[str, float]]:
 
 def _check_ends_and_conservation(plan: Plan) -> None:
     """What enters a region leaves it, but for the source and the destination."""
-    _require(plan.predicted.throughput_gbps > 0, "conservation", "no throughput")
+    require(plan.predicted.throughput_gbps > 0, "conservation", "no throughput")
     goal = Fraction(plan.predicted.throughput_gbps)
     surplus: dict[str, Fraction] = defaultdict(Fraction)
     for flow in plan.flows:
@@ -159,7 +143,7 @@ def _check_ends_and_conservation(plan: Plan) -> None:
     for region in sorted({*surplus, *wanted}):
         off = surplus[region] - wanted.get(region, Fraction(0))
         if abs(off) > TOLERANCE * goal:
-            _refuse("conservation", f"{region} is off by {float(off):.3g} Gbit/s")
+            refuse("conservation", f"{region} is off by {float(off):.3g} Gbit/s")
 
 
 def _check_region_limits(plan: Plan) -> None:
@@ -168,19 +152,19 @@ def _check_region_limits(plan: Plan) -> None:
     ends = {*job.sources, *job.destinations}
     for flow in plan.flows:
         link = (flow.src, flow.dst)
-        _require(link not in job.forbid_links, "forbidden link", " to ".join(link))
+        require(link not in job.forbid_links, "forbidden link", " to ".join(link))
     for path in plan.paths:
         for region in job.require:
-            _require(region in path.hops, "required region", f"{region} is not on every path")
+            require(region in path.hops, "required region", f"{region} is not on every path")
         for link in job.require_links:
             on_it = link in set(pairwise(path.hops))
-            _require(on_it, "required link", f"{link[0]} to {link[1]} is not on every path")
+            require(on_it, "required link", f"{link[0]} to {link[1]} is not on every path")
     for region, count in plan.vms.items():
-        _require(region not in job.forbid, "forbidden region", region)
+        require(region not in job.forbid, "forbidden region", region)
         inside = not job.within or region in job.within or region in ends
-        _require(inside, "forbidden region", f"{region} is outside of what the job stays within")
-        _require(count >= 1, "vm_limit", f"{region} has {count} VMs")
-        _require(
+        require(inside, "forbidden region", f"{region} is outside of what the job stays within")
+        require(count >= 1, "vm_limit", f"{region} has {count} VMs")
+        require(
             count <= plan.job.vm_limit,
             "vm_limit",
             f"{region} has {count} VMs, more than {plan.job.vm_limit}",
@@ -188,9 +172,9 @@ def _check_region_limits(plan: Plan) -> None:
         if region in plan.job.quotas:
             vcpus = count * plan.vm(region).vcpus
             quota = plan.job.quotas[region]
-            _require(vcpus <= quota, "quota", f"{region} needs {vcpus} vCPUs of {quota}")
+            require(vcpus <= quota, "quota", f"{region} needs {vcpus} vCPUs of {quota}")
     rates = {(flow.src, flow.dst): Fraction(flow.gbps) for flow in plan.flows}
-    _check_loads(plan, rates, {region: Fraction(n) for region, n in plan.vms.items()})
+    check_loads(plan, rates, {region: Fraction(n) for region, n in plan.vms.items()})
 
 
 def _check_gateway_limits(plan: Plan) -> None:
@@ -199,32 +183,7 @@ def _check_gateway_limits(plan: Plan) -> None:
     for lane in plan.lanes:
         for hop in lane.hops:
             rates[hop] += Fraction(lane.gbps)
-    _check_loads(plan, rates, {gateway: Fraction(1) for gateway in plan.gateways})
-
-
-def _check_loads(
-    plan: Plan, rates: Mapping[tuple[str, str], Fraction], vms: Mapping[str, Fraction]
-) -> None:
-    """VM time and caps at regions (of several VMs) or at gateways (of one)."""
-    loads: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
-    for (src, dst), rate in rates.items():
-        time = rate / Fraction(plan.link(src, dst).gbps)
-        loads["vm_out_time", src] += time
-        loads["vm_in_time", dst] += time
-        loads["vm_egress", src] += rate
-        loads["vm_ingress", dst] += rate
-        if cloud_of(src) != cloud_of(dst):
-            loads["vm_egress_public", src] += rate
-    for (rule, where), load in loads.items():
-        vm = plan.vm(where)
-        per_vm = {
-            "vm_out_time": 1.0,
-            "vm_in_time": 1.0,
-            "vm_egress": vm.egress_gbps,
-            "vm_ingress": vm.ingress_gbps,
-            "vm_egress_public": vm.egress_public_gbps,
-        }[rule]
-        _at_most(load, vms[where] * Fraction(per_vm), rule, where)
+    check_loads(plan, rates, {gateway: Fraction(1) for gateway in plan.gateways})
 
 
 def _check_paths_and_shares(plan: Plan) -> None:
@@ -234,10 +193,10 @@ def _check_paths_and_shares(plan: Plan) -> None:
     for at, path in enumerate(plan.paths):
         ends = (path.hops[0], path.hops[-1]) if path.hops else ()
         rightly = ends == (plan.job.source, plan.job.destination)
-        _require(rightly, "paths", f"path {at} does not lead from source to destination")
-        _require(len(set(path.hops)) == len(path.hops), "paths", f"path {at} has a loop")
-        _require(path.gbps > 0, "paths", f"path {at} carries nothing")
-        _same(
+        require(rightly, "paths", f"path {at} does not lead from source to destination")
+        require(len(set(path.hops)) == len(path.hops), "paths", f"path {at} has a loop")
+        require(path.gbps > 0, "paths", f"path {at} carries nothing")
+        same(
             Fraction(path.share) * goal,
             Fraction(path.gbps),
             "shares",
@@ -247,13 +206,13 @@ def _check_paths_and_shares(plan: Plan) -> None:
         for hop in zip(path.hops, path.hops[1:], strict=False):
             sums[hop] += Fraction(path.gbps)
     flows = {(flow.src, flow.dst): Fraction(flow.gbps) for flow in plan.flows}
-    _require(set(sums) == set(flows), "paths", "paths and flows use different links")
+    require(set(sums) == set(flows), "paths", "paths and flows use different links")
     for hop, total in sums.items():
-        _same(total, flows[hop], "paths", f"paths over {hop[0]} to {hop[1]} and its flow", BIT_GBPS)
+        same(total, flows[hop], "paths", f"paths over {hop[0]} to {hop[1]} and its flow", BIT_GBPS)
     shares = sum((Fraction(path.share) for path in plan.paths), Fraction(0))
-    _require(abs(shares - 1) <= SHARE_TOLERANCE, "shares", f"paths' add up to {float(shares)}")
+    require(abs(shares - 1) <= SHARE_TOLERANCE, "shares", f"paths' add up to {float(shares)}")
     shares = sum((Fraction(lane.share) for lane in plan.lanes), Fraction(0))
-    _require(abs(shares - 1) <= SHARE_TOLERANCE, "shares", f"lanes' add up to {float(shares)}")
+    require(abs(shares - 1) <= SHARE_TOLERANCE, "shares", f"lanes' add up to {float(shares)}")
 
 
 def _check_lanes(plan: Plan) -> None:
@@ -261,29 +220,29 @@ def _check_lanes(plan: Plan) -> None:
     rates: dict[int, Fraction] = defaultdict(Fraction)
     shares: dict[int, Fraction] = defaultdict(Fraction)
     for at, lane in enumerate(plan.lanes):
-        _require(0 <= lane.path < len(plan.paths), "lanes", f"lane {at} has no path {lane.path}")
+        require(0 <= lane.path < len(plan.paths), "lanes", f"lane {at} has no path {lane.path}")
         hops = plan.paths[lane.path].hops
         follows = tuple(region_of_gateway(gateway) for gateway in lane.gateways) == hops
-        _require(follows, "lanes", f"lane {at} does not follow its path")
+        require(follows, "lanes", f"lane {at} does not follow its path")
         for gateway in lane.gateways:
             ordinal = gateway.rpartition("#")[2]
             exists = ordinal.isdecimal() and int(ordinal) < plan.vms[region_of_gateway(gateway)]
-            _require(exists, "lanes", f"lane {at} uses {gateway}, which the plan has no VM for")
-        _require(
+            require(exists, "lanes", f"lane {at} uses {gateway}, which the plan has no VM for")
+        require(
             len(lane.connections) == len(hops) - 1,
             "connections",
             f"lane {at} has {len(lane.connections)} counts for {len(hops) - 1} hops",
         )
-        _require(lane.gbps > 0, "lanes", f"lane {at} carries nothing")
+        require(lane.gbps > 0, "lanes", f"lane {at} carries nothing")
         for hop, count in zip(lane.hops, lane.connections, strict=True):
-            _require(count >= 1, "connections", f"lane {at} has {count} on {hop[0]} to {hop[1]}")
+            require(count >= 1, "connections", f"lane {at} has {count} on {hop[0]} to {hop[1]}")
             carries = Fraction(count, CONNECTIONS_OF_A_LINK) * Fraction(plan.link(*hop).gbps)
-            _at_most(Fraction(lane.gbps), carries, "connections", f"lane {at} at {hop[0]}")
+            at_most(Fraction(lane.gbps), carries, "connections", f"lane {at} at {hop[0]}")
         rates[lane.path] += Fraction(lane.gbps)
         shares[lane.path] += Fraction(lane.share)
     for at, path in enumerate(plan.paths):
-        _same(rates[at], Fraction(path.gbps), "lanes", f"lanes of path {at} and its rate", BIT_GBPS)
-        _require(
+        same(rates[at], Fraction(path.gbps), "lanes", f"lanes of path {at} and its rate", BIT_GBPS)
+        require(
             abs(shares[at] - Fraction(path.share)) <= SHARE_TOLERANCE,
             "shares",
             f"lanes of path {at} have {float(shares[at])} of {path.share}",
@@ -295,7 +254,7 @@ def _check_prediction(plan: Plan) -> None:
     goal = Fraction(plan.predicted.throughput_gbps)
     seconds = Fraction(plan.job.size_bytes * BITS_PER_BYTE, GIGA) / goal
     stated = plan.predicted
-    _same(seconds, Fraction(stated.makespan_s), "makespan", "makespan", Fraction(1, 10**6))
+    same(seconds, Fraction(stated.makespan_s), "makespan", "makespan", Fraction(1, 10**6))
     factors = _tier_factors(plan, seconds)
     egress = sum(
         (
@@ -313,11 +272,11 @@ def _check_prediction(plan: Plan) -> None:
     )
     vm = hourly / Fraction(SECONDS_PER_HOUR)
     cost = stated.cost_usd
-    _same(egress * seconds, Fraction(cost.egress), "cost", "egress, recomputed", USD_TOLERANCE)
-    _same(vm * seconds, Fraction(cost.vm), "cost", "VM time, recomputed", USD_TOLERANCE)
+    same(egress * seconds, Fraction(cost.egress), "cost", "egress, recomputed", USD_TOLERANCE)
+    same(vm * seconds, Fraction(cost.vm), "cost", "VM time, recomputed", USD_TOLERANCE)
     waits = {r: Fraction(plan.provisioning_s.get(r, 0)) for r in plan.vms}
     known = set(plan.provisioning_s) == (set(plan.vms) if plan.job.provisioning else set())
-    _require(known, "cost", "provisioning_s and the job's regions differ")
+    require(known, "cost", "provisioning_s and the job's regions differ")
     before = sum(
         (
             count * Fraction(plan.vm(region).usd_per_hour) * waits[region]
@@ -325,12 +284,12 @@ def _check_prediction(plan: Plan) -> None:
         ),
         Fraction(0),
     ) / Fraction(SECONDS_PER_HOUR)
-    _same(before, Fraction(cost.provisioning), "cost", "time before, recomputed", USD_TOLERANCE)
+    same(before, Fraction(cost.provisioning), "cost", "time before, recomputed", USD_TOLERANCE)
     if not plan.gco2e_per_vm_hour:
-        _require(stated.gco2e is None, "carbon", "grams are stated without any region's figure")
+        require(stated.gco2e is None, "carbon", "grams are stated without any region's figure")
         return
-    _require(set(plan.gco2e_per_vm_hour) == set(plan.vms), "carbon", "a region has no figure")
-    _require(stated.gco2e is not None, "carbon", "none is stated, though every region's is known")
+    require(set(plan.gco2e_per_vm_hour) == set(plan.vms), "carbon", "a region has no figure")
+    require(stated.gco2e is not None, "carbon", "none is stated, though every region's is known")
     grams = sum(
         (
             count * Fraction(plan.gco2e_per_vm_hour[region]) * (seconds + waits[region])
@@ -338,7 +297,7 @@ def _check_prediction(plan: Plan) -> None:
         ),
         Fraction(0),
     ) / Fraction(SECONDS_PER_HOUR)
-    _same(grams, Fraction(stated.gco2e or 0), "carbon", "grams, recomputed", USD_TOLERANCE * 100)
+    same(grams, Fraction(stated.gco2e or 0), "carbon", "grams, recomputed", USD_TOLERANCE * 100)
 
 
 def _tier_factors(plan: Plan, seconds: Fraction) -> dict[str, Fraction]:
@@ -360,27 +319,27 @@ def _check_promise(plan: Plan) -> None:
     job, predicted = plan.job, plan.predicted
     cost = Fraction(predicted.cost_usd.total)
     if job.floor_gbps is not None:
-        _require(
+        require(
             Fraction(predicted.throughput_gbps) >= Fraction(job.floor_gbps) - BIT_GBPS,
             "floor",
             f"{predicted.throughput_gbps} Gbit/s is below {job.floor_gbps}",
         )
     if job.deadline_s is not None:
         late = Fraction(predicted.makespan_s) - Fraction(job.deadline_s)
-        _require(
+        require(
             late <= TOLERANCE * Fraction(job.deadline_s) + Fraction(1, 10**6),
             "deadline",
             f"{predicted.makespan_s} s is beyond {job.deadline_s} s",
         )
     if job.max_usd is not None:
-        _require(
+        require(
             cost <= Fraction(job.max_usd) + USD_TOLERANCE,
             "max_usd",
             f"{float(cost)} USD is above {job.max_usd}",
         )
     if job.max_gco2e is not None:
-        _require(predicted.gco2e is not None, "max_gco2e", "the plan's carbon is not known")
-        _at_most(Fraction(predicted.gco2e or 0), Fraction(job.max_gco2e), "max_gco2e", "the plan")
+        require(predicted.gco2e is not None, "max_gco2e", "the plan's carbon is not known")
+        at_most(Fraction(predicted.gco2e or 0), Fraction(job.max_gco2e), "max_gco2e", "the plan")
 
 
 def _check_bounds(plan: Plan) -> None:
@@ -388,36 +347,36 @@ def _check_bounds(plan: Plan) -> None:
     job, predicted = plan.job, plan.predicted
     cost = Fraction(predicted.cost_usd.total)
     for name, bound in (("bound_usd", plan.bound_usd), ("bound_lp_usd", plan.bound_lp_usd)):
-        _require(
+        require(
             Fraction(bound) <= cost + USD_TOLERANCE,
             "bound",
             f"{name} {bound} is above the cost {float(cost)}",
         )
-    _require(
+    require(
         plan.bound_lp_usd <= plan.bound_usd + float(USD_TOLERANCE),
         "bound",
         "bound_lp_usd is above bound_usd",
     )
     asks_least_carbon = job.minimise == "gco2e"
-    _require(
+    require(
         asks_least_carbon == (plan.bound_gco2e is not None), "bound", "bound_gco2e and job differ"
     )
     asks_most = job.objective in ("fastest", "max_usd")
-    _require(asks_most == (plan.bound_gbps is not None), "bound", "bound_gbps and objective differ")
+    require(asks_most == (plan.bound_gbps is not None), "bound", "bound_gbps and objective differ")
     stated = Fraction(plan.gap)
     if plan.bound_gbps is not None:
         most, goal = Fraction(plan.bound_gbps), Fraction(predicted.throughput_gbps)
-        _require(most > 0, "bound", "bound_gbps is 0")
-        _at_most(goal, most, "bound", "throughput against bound_gbps")
+        require(most > 0, "bound", "bound_gbps is 0")
+        at_most(goal, most, "bound", "throughput against bound_gbps")
         off, whole, least = most - goal, most, BIT_GBPS
     elif plan.bound_gco2e is not None:
         grams = Fraction(predicted.gco2e or 0)
-        _at_most(Fraction(plan.bound_gco2e), grams, "bound", "bound_gco2e against the carbon")
+        at_most(Fraction(plan.bound_gco2e), grams, "bound", "bound_gco2e against the carbon")
         off, whole, least = grams - Fraction(plan.bound_gco2e), grams, USD_TOLERANCE * 100
     else:
         # A transfer of a few bytes costs less than the decimals that costs are stored with.
         off, whole, least = cost - Fraction(plan.bound_usd), cost, USD_TOLERANCE
-    _require(
+    require(
         abs(max(off, Fraction(0)) - stated * whole) <= TOLERANCE * whole + 2 * least,
         "gap",
         f"{plan.gap} is stated, which does not follow from bound and figures",
@@ -427,13 +386,13 @@ def _check_bounds(plan: Plan) -> None:
 def _check_certificates(plan: Plan, matrix: Matrix) -> None:
     """Each certificate proves its value on that Matrix; no relaxation's bound is without one."""
     kinds = {certificate.proves for certificate in plan.certificates}
-    _require(len(kinds) == len(plan.certificates), "certificate", "two prove the same thing")
+    require(len(kinds) == len(plan.certificates), "certificate", "two prove the same thing")
     if plan.is_unicast:
         known = plan.bound_lp_usd == 0 or "usd" in kinds
-        _require(known, "certificate", "nothing proves bound_lp_usd")
+        require(known, "certificate", "nothing proves bound_lp_usd")
         for kind, bound in (("gbps", plan.bound_gbps), ("gco2e", plan.bound_gco2e)):
             known = bound is None or kind in kinds
-            _require(known, "certificate", f"nothing proves anything of bound_{kind}")
+            require(known, "certificate", f"nothing proves anything of bound_{kind}")
     for certificate in plan.certificates:
         try:
             value = proven(certificate, plan, matrix)
@@ -443,30 +402,31 @@ def _check_certificates(plan: Plan, matrix: Matrix) -> None:
         where = f"the multipliers prove {float(value):.9g}, not {certificate.value:.9g}"
         if certificate.proves == "gbps":
             holds = 0 <= value <= stated * (1 + PROOF_TOLERANCE) + BIT_GBPS
-            _require(holds, "certificate", f"Gbit/s: {where}")
-            _at_most(Fraction(plan.bound_gbps or 0), stated, "certificate", "bound_gbps")
+            require(holds, "certificate", f"Gbit/s: {where}")
+            at_most(Fraction(plan.bound_gbps or 0), stated, "certificate", "bound_gbps")
             continue
         holds = value >= stated * (1 - PROOF_TOLERANCE) - USD_TOLERANCE
-        _require(holds, "certificate", f"{certificate.proves}: {where}")
+        require(holds, "certificate", f"{certificate.proves}: {where}")
         floor = plan.job.floor_gbps
         goal = certificate.goal_gbps
-        _require(
+        require(
             goal is None or (floor is not None and Fraction(goal) <= Fraction(floor) + BIT_GBPS),
             "certificate",
             "it holds only above the job's throughput",
         )
         if certificate.proves == "gco2e":
-            _at_most(stated, Fraction(plan.bound_gco2e or 0), "certificate", "bound_gco2e")
+            at_most(stated, Fraction(plan.bound_gco2e or 0), "certificate", "bound_gco2e")
         if certificate.proves == "usd":
-            _at_most(
+            at_most(
                 Fraction(plan.bound_lp_usd), stated + USD_TOLERANCE, "certificate", "bound_lp_usd"
             )
 
 
 def _check_max_flow(plan: Plan) -> None:
     """A maximum flow over the emitted, paced lanes carries what is predicted."""
-    carried = carried_bits(plan)
-    _require(
+    lanes = [(lane.hops, lane.connections, lane.gbps) for lane in plan.lanes]
+    carried = max_flow(gateway_graph(plan, lanes, plan.job.source), plan.job.destination)
+    require(
         Fraction(carried) >= round(plan.predicted.throughput_gbps * GIGA) * (1 - TOLERANCE),
         "max-flow",
         f"the lanes carry {carried / GIGA:.9g} Gbit/s, less than predicted",

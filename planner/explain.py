@@ -21,10 +21,10 @@ from planner.evaluate import Carried, carried
 from planner.job import Job, LinkEnds
 from planner.lp.unicast import UnicastModel
 from planner.plan import Plan
-from planner.rounding import ANY_GBPS, THROUGHPUT_NOISE
 from planner.strategies import solve
 from planner.topology import Topology, topology
 from planner.unicast import CERTIFIED, plan_over
+from planner.whole_vms import ANY_GBPS, THROUGHPUT_NOISE
 
 # A used link is tried this much slower, and a link measured again may turn out that much off.
 SLOWER = 0.7

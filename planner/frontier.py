@@ -7,7 +7,6 @@ flows are planned anew; what another point does as fast for less is dropped.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,19 +17,18 @@ from datasets.units import gigabits
 from planner.certificate import Certificate
 from planner.cost import GBPS_PLACES, USD_PLACES
 from planner.job import Job, LinkEnds
-from planner.lp.answers import Corner, Line
+from planner.lp.answers import Line
 from planner.lp.parametric import Curve, curve
 from planner.lp.unicast import UnicastModel, whole_model
 from planner.plan import Plan
 from planner.realise import Bounds, realised
-from planner.rounding import ANY_GBPS, THROUGHPUT_NOISE, VM_NOISE
 from planner.topology import Topology, topology
 from planner.unicast import asked_of, plan_over
+from planner.whole_vms import ANY_GBPS, THROUGHPUT_NOISE, Vms
+from planner.whole_vms import rounded as rounded_vms
 
 # Another point's cost lower by less than this share drops nothing.
 DOMINANCE_NOISE = 1e-9
-
-Vms = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +153,7 @@ def _goals(found: Curve, points: int) -> list[float]:
 
 def _rounded_points(full: Topology, found: Curve, goals: list[float]) -> list[Point]:
     """Whole plans at those throughputs or more."""
-    asked = [_rounded_up(found.at(goal), full.limits) for goal in goals]
+    asked = [rounded_vms(found.at(goal).vms, full.limits) for goal in goals]
     size = gigabits(full.job.size_bytes)
     used = {region for vms in asked for region in vms}
     small = whole_model(full, used)
@@ -187,14 +185,6 @@ def _rounded_points(full: Topology, found: Curve, goals: list[float]) -> list[Po
 def _floor_gbps(gbps: float) -> float:
     """What a plan of that throughput is asked for."""
     return rounded(gbps * (1 - THROUGHPUT_NOISE), GBPS_PLACES)
-
-
-def _rounded_up(corner: Corner, limits: Mapping[str, int]) -> Vms:
-    return {
-        region: min(limits[region], math.ceil(n - VM_NOISE))
-        for region, n in sorted(corner.vms.items())
-        if n > VM_NOISE
-    }
 
 
 def _one_by_one(full: Topology, goals: list[float]) -> list[Point]:

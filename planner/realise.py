@@ -9,7 +9,7 @@ lies in. What holds for a region's VMs together then holds for each of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -68,21 +68,48 @@ def realised(
     for path, rate in zip(found, bits, strict=False):
         for pair in pairwise(path.hops):
             on_link[pair] = on_link.get(pair, 0) + rate
+    plan = on_links(
+        topology,
+        strategy=strategy,
+        on_link=on_link,
+        total=total,
+        vms=vms,
+        bounds=bounds,
+        notes=notes,
+    )
+    return replace(
+        plan,
+        paths=tuple(
+            Path(hops=path.hops, gbps=gbps_of_bits(rate), share=rate / total)
+            for path, rate in zip(found, bits, strict=False)
+        ),
+        lanes=tuple(
+            lane
+            for at, (path, rate) in enumerate(zip(found, bits, strict=False))
+            for lane in _lanes(at, path, rate, total, plan)
+        ),
+    )
+
+
+def on_links(
+    topology: Topology,
+    *,
+    strategy: str,
+    on_link: Mapping[LinkEnds, int],
+    total: int,
+    vms: Mapping[str, int],
+    bounds: Bounds,
+    notes: tuple[str, ...],
+) -> Plan:
+    """The Plan of `on_link` (bits a second), `total` in all, but for its paths or trees."""
+    job = topology.job
     used = sorted({region for pair in on_link for region in pair})
     counts = {region: vms[region] for region in used}
     regions = tuple(RegionVm(id=region, vm=as_stored(topology.vm(region))) for region in used)
     links = tuple(link_of(topology, pair) for pair in sorted(on_link))
-    listed = tuple(
-        Flow(src=src, dst=dst, gbps=gbps_of_bits(rate))
-        for (src, dst), rate in sorted(on_link.items())
-    )
+    rates = {pair: gbps_of_bits(rate) for pair, rate in sorted(on_link.items())}
     predicted = predict(
-        job,
-        gbps=gbps_of_bits(total),
-        rates={(flow.src, flow.dst): flow.gbps for flow in listed},
-        vms=counts,
-        regions=regions,
-        links=links,
+        job, gbps=gbps_of_bits(total), rates=rates, vms=counts, regions=regions, links=links
     )
     proven = without_noise(bounds, predicted)
     return Plan(
@@ -97,22 +124,27 @@ def realised(
         gap=gap_of(proven, predicted),
         certificates=proven.certificates,
         vms=counts,
-        flows=listed,
-        paths=tuple(
-            Path(hops=path.hops, gbps=gbps_of_bits(rate), share=rate / total)
-            for path, rate in zip(found, bits, strict=False)
-        ),
-        lanes=tuple(
-            lane
-            for at, (path, rate) in enumerate(zip(found, bits, strict=False))
-            for lane in _lanes(at, path, rate, total, counts, links)
-        ),
+        flows=tuple(Flow(src=src, dst=dst, gbps=rate) for (src, dst), rate in rates.items()),
         regions=regions,
         links=links,
         gco2e_per_vm_hour=known_carbon(regions),
         provisioning_s={r: seconds_before(job, r) for r in used} if job.provisioning else {},
         notes=notes,
     )
+
+
+def pieces(
+    rate: int, regions: Sequence[str], vms: Mapping[str, int]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Bits a second of each piece of a path or tree, and its gateway in each of the regions.
+
+    Ends are rounded, not lengths: whatever the cuts, the pieces add up to `rate`.
+    """
+    cuts = sorted({Fraction(k, vms[r]) for r in regions for k in range(vms[r] + 1)})
+    for low, high in pairwise(cuts):
+        bits = round(rate * high) - round(rate * low)
+        if bits:
+            yield bits, {r: gateway_name(r, math.floor(low * vms[r])) for r in regions}
 
 
 def without_noise(bounds: Bounds, predicted: Predicted) -> Bounds:
@@ -203,35 +235,21 @@ def _number(value: object) -> float:
     return value
 
 
-def _lanes(
-    at: int,
-    path: FlowPath,
-    rate: int,
-    total: int,
-    vms: Mapping[str, int],
-    links: tuple[Link, ...],
-) -> list[Lane]:
+def _lanes(at: int, path: FlowPath, rate: int, total: int, plan: Plan) -> list[Lane]:
     """The pieces of one path, each through one gateway of each region."""
-    capacity = {(link.src, link.dst): link.gbps for link in links}
-    cuts = sorted({Fraction(k, vms[r]) for r in path.hops for k in range(vms[r] + 1)})
-    lanes = []
-    for low, high in pairwise(cuts):
-        # Ends are rounded, not lengths: whatever the cuts, the pieces add up to the path.
-        bits = round(rate * high) - round(rate * low)
-        if bits == 0:
-            continue
-        lanes.append(
-            Lane(
-                path=at,
-                gateways=tuple(gateway_name(r, math.floor(low * vms[r])) for r in path.hops),
-                connections=tuple(
-                    connections(gbps_of_bits(bits), capacity[pair]) for pair in pairwise(path.hops)
-                ),
-                gbps=gbps_of_bits(bits),
-                share=bits / total,
-            )
+    capacity = {(link.src, link.dst): link.gbps for link in plan.links}
+    return [
+        Lane(
+            path=at,
+            gateways=tuple(gateway.values()),
+            connections=tuple(
+                connections(gbps_of_bits(bits), capacity[pair]) for pair in pairwise(path.hops)
+            ),
+            gbps=gbps_of_bits(bits),
+            share=bits / total,
         )
-    return lanes
+        for bits, gateway in pieces(rate, path.hops, plan.vms)
+    ]
 
 
 def connections(gbps: float, link_gbps: float) -> int:

@@ -10,29 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
-from datasets.matrix import RegionVm
-from datasets.regions import gateway_name
 from datasets.units import GIGA
-from planner.cost import predict, seconds_before
 from planner.job import LinkEnds
-from planner.plan import Flow, Plan, Tree, TreeLane
+from planner.plan import Plan, Tree, TreeLane
 from planner.realise import (
     CONNECTION_NOISE,
     DUST_SHARE,
     LEAST_PATH_GBPS,
     LEAST_PATH_SHARE,
     Bounds,
-    as_stored,
     connections,
-    gap_of,
     gbps_of_bits,
-    known_carbon,
-    link_of,
-    without_noise,
+    on_links,
+    pieces,
 )
 from planner.topology import Topology
 
@@ -64,28 +56,17 @@ def realised_trees(
     for tree, rate in rated:
         for pair in tree.edges:
             on_link[pair] = on_link.get(pair, 0) + rate
-    used = sorted({region for pair in on_link for region in pair})
-    counts = {region: vms[region] for region in used}
-    regions = tuple(RegionVm(id=region, vm=as_stored(topology.vm(region))) for region in used)
-    links = tuple(link_of(topology, pair) for pair in sorted(on_link))
-    rates = {pair: gbps_of_bits(rate) for pair, rate in sorted(on_link.items())}
-    predicted = predict(
-        job, gbps=gbps_of_bits(total), rates=rates, vms=counts, regions=regions, links=links
-    )
-    proven = without_noise(bounds, predicted)
-    capacity = {(link.src, link.dst): link.gbps for link in links}
-    return Plan(
+    plan = on_links(
+        topology,
         strategy=strategy,
-        job=job,
-        matrix=topology.matrix.ref(),
-        predicted=predicted,
-        bound_usd=proven.usd,
-        bound_lp_usd=proven.lp_usd,
-        bound_gbps=proven.gbps,
-        bound_gco2e=proven.gco2e,
-        gap=gap_of(proven, predicted),
-        vms=counts,
-        flows=tuple(Flow(src=src, dst=dst, gbps=rate) for (src, dst), rate in rates.items()),
+        on_link=on_link,
+        total=total,
+        vms=vms,
+        bounds=bounds,
+        notes=notes,
+    )
+    return replace(
+        plan,
         trees=tuple(
             Tree(source=tree.source, edges=tree.edges, gbps=gbps_of_bits(rate), share=rate / total)
             for tree, rate in rated
@@ -93,13 +74,8 @@ def realised_trees(
         tree_lanes=tuple(
             lane
             for at, (tree, rate) in enumerate(rated)
-            for lane in _tree_lanes(at, tree, rate, total, counts, capacity)
+            for lane in _tree_lanes(at, tree, rate, total, plan)
         ),
-        regions=regions,
-        links=links,
-        gco2e_per_vm_hour=known_carbon(regions),
-        provisioning_s={r: seconds_before(job, r) for r in used} if job.provisioning else {},
-        notes=notes,
     )
 
 
@@ -132,33 +108,19 @@ def _whole_bits(
     return found, total
 
 
-def _tree_lanes(
-    at: int,
-    tree: RatedTree,
-    rate: int,
-    total: int,
-    vms: Mapping[str, int],
-    capacity: Mapping[LinkEnds, float],
-) -> list[TreeLane]:
+def _tree_lanes(at: int, tree: RatedTree, rate: int, total: int, plan: Plan) -> list[TreeLane]:
     """The pieces of one tree, each through one gateway of each region."""
+    capacity = {(link.src, link.dst): link.gbps for link in plan.links}
     regions = (tree.source, *(dst for _, dst in tree.edges))
-    cuts = sorted({Fraction(k, vms[r]) for r in regions for k in range(vms[r] + 1)})
-    lanes = []
-    for low, high in pairwise(cuts):
-        # Ends are rounded, not lengths: whatever the cuts, the pieces add up to the tree.
-        bits = round(rate * high) - round(rate * low)
-        if bits == 0:
-            continue
-        gateway = {r: gateway_name(r, math.floor(low * vms[r])) for r in regions}
-        lanes.append(
-            TreeLane(
-                tree=at,
-                edges=tuple((gateway[src], gateway[dst]) for src, dst in tree.edges),
-                connections=tuple(
-                    connections(gbps_of_bits(bits), capacity[pair]) for pair in tree.edges
-                ),
-                gbps=gbps_of_bits(bits),
-                share=bits / total,
-            )
+    return [
+        TreeLane(
+            tree=at,
+            edges=tuple((gateway[src], gateway[dst]) for src, dst in tree.edges),
+            connections=tuple(
+                connections(gbps_of_bits(bits), capacity[pair]) for pair in tree.edges
+            ),
+            gbps=gbps_of_bits(bits),
+            share=bits / total,
         )
-    return lanes
+        for bits, gateway in pieces(rate, regions, plan.vms)
+    ]

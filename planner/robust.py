@@ -28,9 +28,10 @@ from planner.lp.robust import EpochTerms, relaxed_ratio
 from planner.lp.unicast import UnicastModel
 from planner.plan import Plan
 from planner.realise import Bounds, gap_of, realised, without_noise
-from planner.robust_search import Judged, Vms, searched, whole_starts
+from planner.robust_search import Judged, searched, whole_starts
 from planner.topology import Topology, topology
 from planner.unicast import plan_over
+from planner.whole_vms import Vms
 
 # A floor this share below what was asked still meets it; realising adds the missing bits.
 FLOOR_NOISE = 1e-9

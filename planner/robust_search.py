@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-Vms = Mapping[str, int]
+from planner.whole_vms import Vms, changed, neighbours, rounded
 
-# A fractional VM count this little above a whole number is that number: the solver's noise.
-VM_NOISE = 1e-7
 # Sets of VMs that one search judges: each is a small linear programme an epoch.
 MOST_CANDIDATES = 250
 STARTS_IMPROVED = 3
@@ -47,14 +44,7 @@ def better(one: Judged, than: Judged) -> bool:
 
 def whole_starts(vms: Mapping[str, float], limits: Vms) -> list[Vms]:
     """The relaxation's VMs rounded up, at a few multiples, within the limits."""
-    return [
-        {
-            region: min(limits[region], max(1, math.ceil(multiple * n - VM_NOISE)))
-            for region, n in sorted(vms.items())
-            if n > VM_NOISE
-        }
-        for multiple in MULTIPLES
-    ]
+    return [rounded(vms, limits, multiple=multiple) for multiple in MULTIPLES]
 
 
 def searched(
@@ -95,21 +85,12 @@ def _ranked(found: Iterable[Judged]) -> list[Judged]:
 
 def _neighbours(vms: Vms, regions: Sequence[str], limits: Vms, ends: set[str]) -> Iterator[Vms]:
     """One VM less, a relay left out, one more, one moved to another region."""
+    within = {region: limits.get(region, 0) for region in regions}
+    yield from neighbours(vms, within, ends)
     used = sorted(vms, key=lambda region: (vms[region], region))
     fewer = [region for region in used if vms[region] > (1 if region in ends else 0)]
-    more = [region for region in regions if vms.get(region, 0) < limits.get(region, 0)]
-    for region in fewer:
-        yield _changed(vms, {region: vms[region] - 1})
-    for region in used:
-        if vms[region] > 1 and region not in ends:
-            yield _changed(vms, {region: 0})
-    for region in more:
-        yield _changed(vms, {region: vms.get(region, 0) + 1})
+    more = [region for region in regions if vms.get(region, 0) < within[region]]
     for source in fewer:
         for target in more:
             if source != target:
-                yield _changed(vms, {source: vms[source] - 1, target: vms.get(target, 0) + 1})
-
-
-def _changed(vms: Vms, counts: Mapping[str, int]) -> Vms:
-    return {region: n for region, n in sorted({**vms, **counts}.items()) if n > 0}
+                yield changed(vms, {source: vms[source] - 1, target: vms.get(target, 0) + 1})

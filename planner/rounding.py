@@ -16,31 +16,31 @@ from planner.job import LinkEnds
 from planner.lp.answers import Solution
 from planner.lp.grown import Boxes
 from planner.lp.unicast import UnicastModel, whole_model
-from planner.lp.whole import Effort, Vms, prove
+from planner.lp.whole import Effort, prove
 from planner.topology import Topology
+from planner.whole_vms import (
+    ANY_GBPS,
+    SLOWER,
+    THROUGHPUT_NOISE,
+    VM_NOISE,
+    Key,
+    Vms,
+    better,
+    multiples,
+    neighbours,
+    rounded,
+)
 
-# A fractional VM count this little above a whole number is that number: the solver's noise.
-VM_NOISE = 1e-7
-# A throughput this share below what is asked still meets it; realising adds the missing bits.
-THROUGHPUT_NOISE = 1e-9
 # Candidates that a local search looks at, each about half a millisecond.
 MOST_CANDIDATES = 60
-# A candidate must be better by this share: no walking in circles on noise.
-LEAST_IMPROVEMENT = 1e-9
 # One VM more must make a plan cheaper by at least this share: each is one more machine to wait
 # for and to lose, which the objective does not price. Far below any gap that is stated.
 VM_WORTH = 1e-7
 # Starts: how many multiples of the relaxation's VMs are rounded, and how many are improved.
 MOST_MULTIPLES = 8
 STARTS_IMPROVED = 2
-# Where a budget binds, the relaxation is also rounded at these shares of its throughput.
-SLOWER = (0.9, 0.7, 0.5, 0.25)
-# A throughput that no plan goes below: 1 Mbit/s; "at any throughput" means from here.
-ANY_GBPS = 1e-3
 # Near enough: what whole VMs leave after rounding up is then not worth a search.
 NEAR = 1e-5
-
-Key = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +66,18 @@ def cheapest_whole(
     floor_gbps: float,
     effort: Effort,
     *,
-    relaxed: Solution | None = None,
     start: Vms | None = None,
 ) -> Whole | None:
     """The cheapest plan found at `floor_gbps` or faster; None if there is none.
 
-    `relaxed` is the model's answer at that floor if it is known, `start` one more to begin from.
+    `start` is one more set of VMs to begin from.
     """
     topology = model.topology
     floor = floor_gbps * (1 - THROUGHPUT_NOISE)
-    relaxed = relaxed or model.cheapest(floor)
+    relaxed = model.cheapest(floor)
     if not relaxed.optimal:
         return None
-    starts = [*_multiples(relaxed.vms, topology.limits), *([start] if start else [])]
+    starts = [*multiples(relaxed.vms, topology.limits, MOST_MULTIPLES), *([start] if start else [])]
     if topology.job.max_gco2e is not None:
         starts += _greenest(topology, floor)
     search = _Search(_supported(topology, starts), lambda small, vms: _cost_key(small, vms, floor))
@@ -116,12 +115,12 @@ def fastest_whole(
     relaxed = model.fastest(usd_per_gigabit)
     if not relaxed.optimal or relaxed.gbps < ANY_GBPS:
         return None
-    starts: list[Vms] = [_rounded(relaxed.vms, topology.limits)]
+    starts: list[Vms] = [rounded(relaxed.vms, topology.limits)]
     for share in SLOWER:
         slower = model.cheapest(relaxed.gbps * share)
         if slower.optimal:
-            starts += _multiples(slower.vms, topology.limits)
-            starts.append(_rounded(slower.vms, topology.limits, math.floor))
+            starts += multiples(slower.vms, topology.limits, MOST_MULTIPLES)
+            starts.append(rounded(slower.vms, topology.limits, math.floor))
         if topology.job.max_gco2e is not None:
             starts += _greenest(topology, relaxed.gbps * share)
     search = _Search(
@@ -169,38 +168,11 @@ def _greenest(topology: Topology, floor_gbps: float) -> list[Vms]:
         max_gco2e=None,
     )
     found = UnicastModel(replace(topology, job=job)).cheapest(floor_gbps)
-    return _multiples(found.vms, topology.limits) if found.optimal else []
+    return multiples(found.vms, topology.limits, MOST_MULTIPLES) if found.optimal else []
 
 
 def _slower(whole: Whole, than: Whole) -> bool:
     return whole.gbps < than.gbps * (1 - THROUGHPUT_NOISE)
-
-
-def _rounded(
-    vms: Mapping[str, float],
-    limits: Vms,
-    to_whole: Callable[[float], int] = math.ceil,
-    multiple: float = 1.0,
-) -> Vms:
-    """Whole VMs, at least one wherever the relaxation has any, within the limits."""
-    counts = {
-        region: min(limits[region], max(1, to_whole(multiple * n - VM_NOISE)))
-        for region, n in vms.items()
-        if n > VM_NOISE
-    }
-    return dict(sorted(counts.items()))
-
-
-def _multiples(vms: Mapping[str, float], limits: Vms) -> list[Vms]:
-    """The relaxation rounded up, and rounded up after scaling one region to whole VMs."""
-    used = {region: n for region, n in vms.items() if n > VM_NOISE}
-    room = min((limits[region] / n for region, n in used.items()), default=1.0)
-    scales = {1.0, max(1.0, room)}
-    for n in used.values():
-        first = math.ceil(n - VM_NOISE)
-        scales |= {k / n for k in range(first, first + MOST_MULTIPLES) if 1 < k / n <= room}
-    rounded = [_rounded(used, limits, multiple=scale) for scale in sorted(scales)]
-    return list({tuple(start.items()): start for start in rounded}.values())
 
 
 def _supported(topology: Topology, starts: Iterable[Vms]) -> UnicastModel:
@@ -269,15 +241,17 @@ class _Search:
 
     def improve(self, starts: Iterable[Vms], *, near: float) -> None:
         """Look at the starts, and from the best of them one VM at a time, until `near` is near."""
+        topology = self._model.topology
+        limits, ends = topology.limits, (topology.source, topology.destination)
         found = sorted((self.look_at(self._model, vms) for vms in starts), key=lambda w: w.key)
         most = len(self._judged) + MOST_CANDIDATES
         for best in found[:STARTS_IMPROVED]:
             improved = True
             while improved and len(self._judged) < most and not self._near(near):
                 improved = False
-                for vms in self._neighbours(best.vms):
+                for vms in neighbours(best.vms, limits, ends):
                     candidate = self.look_at(self._model, vms)
-                    if _better(candidate.key, best.key):
+                    if better(candidate.key, best.key):
                         best, improved = candidate, True
                         break
                     if len(self._judged) >= most:
@@ -285,29 +259,3 @@ class _Search:
 
     def _near(self, bound: float) -> bool:
         return self.value - bound <= NEAR * abs(bound)
-
-    def _neighbours(self, vms: Vms) -> Iterable[Vms]:
-        """One VM less, a relay left out, one VM more; relays of few VMs first."""
-        topology = self._model.topology
-        ends = (topology.source, topology.destination)
-        by_size = sorted(vms, key=lambda region: (vms[region], region))
-        for region in by_size:
-            if vms[region] > (1 if region in ends else 0):
-                yield _changed(vms, region, vms[region] - 1)
-        for region in by_size:
-            if vms[region] > 1 and region not in ends:
-                yield _changed(vms, region, 0)
-        for region in sorted(topology.limits):
-            if vms.get(region, 0) < topology.limits[region]:
-                yield _changed(vms, region, vms.get(region, 0) + 1)
-
-
-def _better(key: Key, than: Key) -> bool:
-    if key[0] <= 0 and than[0] <= 0:
-        return key[1] < than[1] - LEAST_IMPROVEMENT * abs(than[1])
-    return key[0] < than[0] * (1 - LEAST_IMPROVEMENT)
-
-
-def _changed(vms: Vms, region: str, count: int) -> Vms:
-    changed = {**vms, region: count}
-    return {name: n for name, n in sorted(changed.items()) if n > 0}

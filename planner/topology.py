@@ -112,10 +112,6 @@ class Topology:
         """Whether the link goes from the source to the destination."""
         return link.src == self.source and link.dst == self.destination
 
-    def touches_an_end(self, link: Link) -> bool:
-        """Whether the link is part of a path of at most one relay."""
-        return link.src == self.source or link.dst == self.destination
-
     def by_quota(self, region: str) -> bool:
         """Whether a quota lowers the region's VM limit."""
         return self.limits[region] < self.job.vm_limit

@@ -21,14 +21,9 @@ from planner.lp.whole import Effort
 from planner.paths import decompose
 from planner.plan import Plan
 from planner.realise import Bounds, realised
-from planner.rounding import (
-    ANY_GBPS,
-    THROUGHPUT_NOISE,
-    Whole,
-    cheapest_whole,
-    fastest_whole,
-)
+from planner.rounding import Whole, cheapest_whole, fastest_whole
 from planner.topology import Topology
+from planner.whole_vms import ANY_GBPS, THROUGHPUT_NOISE
 
 # Rounding up and as much branch and bound as ends in a moment.
 CERTIFIED = Effort(gap=2e-4, most_nodes=150)

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.lp.answers import Solution
 from planner.lp.grown import Boxes
+from planner.whole_vms import VM_NOISE, Vms, rounded
 
-# A VM count this near a whole number is that number.
-WHOLE_NOISE = 1e-7
-
-Vms = Mapping[str, int]
 # The relaxation within boxes, and the least that any whole VMs within them can come to.
 Relax = Callable[[Boxes], tuple[Solution, float]]
 
@@ -80,7 +77,7 @@ def prove(
         if _within(value, best(), effort.gap):
             decided = min(decided, value)
             continue
-        judge(_rounded_up(found, limits))
+        judge(rounded(found.vms, limits))
         region, count = _most_fractional(found)
         if region is None and understated:
             region, count = _furthest_from_least(found, boxes)
@@ -101,7 +98,7 @@ def _within(bound: float, best: float, gap: float) -> bool:
 
 def _most_fractional(found: Solution) -> tuple[str | None, float]:
     """The region whose VMs are furthest from whole, by name between equals; None if all are."""
-    region, furthest = None, WHOLE_NOISE
+    region, furthest = None, VM_NOISE
     for name, n in sorted(found.vms.items()):
         off = abs(n - round(n))
         if off > furthest:
@@ -116,11 +113,3 @@ def _furthest_from_least(found: Solution, boxes: Boxes) -> tuple[str | None, flo
     if over[region] <= 0:
         return None, 0.0
     return region, round(found.vms[region]) - 0.5
-
-
-def _rounded_up(found: Solution, limits: Vms) -> Vms:
-    return {
-        region: min(limits[region], math.ceil(n - WHOLE_NOISE))
-        for region, n in sorted(found.vms.items())
-        if n > WHOLE_NOISE
-    }

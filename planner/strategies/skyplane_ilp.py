@@ -15,10 +15,10 @@ from planner.job import Job
 from planner.lp.skyplane import TIME_LIMIT_S, SkyplaneSolution, cheapest
 from planner.plan import Plan
 from planner.realise import Bounds, realised
-from planner.rounding import ANY_GBPS
 from planner.skyplane_rounding import carried_gbps, rounded, vms_used
 from planner.topology import Topology, topology
 from planner.unicast import ROUNDED_UP, asked_of, plan_over
+from planner.whole_vms import ANY_GBPS
 
 NAME = "skyplane_ilp"
 # A rounded answer that misses the goal by this share still carries it: plans are checked to that.
