@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -126,3 +127,35 @@ def test_the_fastest_within_a_budget_agrees(seed: int) -> None:
     )
     plan = solve("overlay_exact", matrix, job)
     assert plan.predicted.throughput_gbps == pytest.approx(most, rel=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "vm_limit", "goal_gbps", "faster_gbps"),
+    [
+        ("gcp:us-east1", "aws:ap-northeast-2", 2, 5.72819, 14.9),
+        ("gcp:asia-northeast2", "aws:sa-east-1", 1, 2.86472, 8.6),
+        ("gcp:australia-southeast2", "aws:eu-west-2", 1, 2.86501, 8.98),
+    ],
+)
+def test_no_faster_plan_emits_less_than_the_bound(
+    source: str, destination: str, vm_limit: int, goal_gbps: float, faster_gbps: float
+) -> None:
+    """A plan at a higher goal meets the lower one, too: it cannot go below what was proven there.
+
+    VMs that a node of branch and bound has given are there whether flows pay for them or not:
+    pricing links as if they did once cut these plans off.
+    """
+    asked = Job(
+        source=source,
+        destinations=(destination,),
+        size_bytes=TB,
+        vm_limit=vm_limit,
+        goal_gbps=goal_gbps,
+        minimise="gco2e",
+    )
+    matrix = epoch("2022-11-28")
+    slower = solve("overlay", matrix, asked)
+    faster = solve("overlay", matrix, replace(asked, goal_gbps=faster_gbps))
+    assert slower.bound_gco2e is not None
+    assert faster.predicted.gco2e is not None
+    assert faster.predicted.gco2e >= slower.bound_gco2e * (1 - 1e-9)
