@@ -76,6 +76,15 @@ Seconds from asking for a VM to logging in to it, as others measured them (`--pr
 gateway's own start is not in them, and nobody measured all three clouds in one way.
 """
 
+_STORES = """\
+Requests a second that a store allows, and what a thousand of them cost, for simulations that are
+asked to count them (`simulate --store`). What one VM reads or writes a second is not published.
+"""
+
+_VM_BILLING = """\
+VMs are charged by the second; some clouds charge a least time (`simulate --least-vm-billing`).
+"""
+
 _PRICES = """\
 Epochs before June 2022 take the book of 2022-05-10, later ones that of 2023-02-06; a pair that the
 book lacks takes the other one's price, flagged `other_book`; with neither, the link is absent.
@@ -116,6 +125,12 @@ def data_page() -> str:
         "\n## Provisioning\n",
         _PROVISIONING,
         _plain_table("provisioning"),
+        "\n## Object stores\n",
+        _STORES,
+        _plain_table("object_stores"),
+        "\n## Least VM time\n",
+        _VM_BILLING,
+        _plain_table("vm_billing"),
         "\n## Round trips\n",
         _latency_facts(),
         "\n## Structural breaks\n",
@@ -183,7 +198,7 @@ def _sources_table() -> str:
     for row in read_rows("vm_caps"):
         source = row["source"].replace("|", "\\|")
         more.append((f"vm_caps, {row['cloud']} {row['vm_type']}", source, "1", "facts only", ""))
-    for name in ("price_tiers", "power", "provisioning"):
+    for name in ("price_tiers", "power", "provisioning", "object_stores", "vm_billing"):
         of_cloud = {row["cloud"]: row["source"] for row in read_rows(name)}
         for cloud, source in of_cloud.items():
             rows_of = sum(row["cloud"] == cloud for row in read_rows(name))

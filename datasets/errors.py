@@ -38,6 +38,10 @@ class UnsupportedJob(InputError):
     """A strategy was asked for a Job that it does not do."""
 
 
+class NeverEnds(InputError):
+    """What was to be simulated stands still for ever: what, and since when."""
+
+
 class InfeasibleJob(TradewindError):
     """No plan meets the Job: the most that is feasible, and what binds. An answer, not a fault."""
 

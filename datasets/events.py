@@ -2,7 +2,7 @@
 
 The simulator and the executor both write it; `outcome.py` and the reports read it and nothing
 else. `t_s` is seconds since the run's start on the clock that the `run_started` row names
-(`sim` or `wall`); `bytes` is payload. Schema version 1.
+(`sim` or `wall`); `bytes` is payload. Schema version 2.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # pandas is imported where a table is made or read: gateways, which only name events, start
 # without it.
 
-EVENT_SCHEMA_VERSION = 1
+EVENT_SCHEMA_VERSION = 2
 
 
 class Event(str, Enum):
@@ -43,7 +43,9 @@ class Event(str, Enum):
     OBJECT_VERIFIED = "object_verified"
     LINK_CHANGED = "link_changed"
     CONNECTION_LOST = "connection_lost"
+    GATEWAY_NOTICE = "gateway_notice"
     GATEWAY_LOST = "gateway_lost"
+    REPLANNED = "replanned"
     RULE_REVOKED = "rule_revoked"
     GATEWAY_DELETED = "gateway_deleted"
     COUNTER_READ = "counter_read"
@@ -67,6 +69,8 @@ MEANING: Mapping[Event, str] = {
     Event.OBJECT_VERIFIED: "an object's root digest was read back and is equal (object, bytes)",
     Event.LINK_CHANGED: "a link's capacity changed (src, dst; detail: gbps)",
     Event.CONNECTION_LOST: "a data connection broke (path, hop, src, dst, connection)",
+    Event.GATEWAY_NOTICE: "a gateway will be reclaimed (gateway; detail: lost_in_s)",
+    Event.REPLANNED: "what is missing was planned anew (job, bytes; detail: plan, gbps or why not)",
     Event.GATEWAY_LOST: "a gateway stopped answering (gateway)",
     Event.RULE_REVOKED: "a firewall rule is gone (src, dst, gateway; detail: refused, a count)",
     Event.GATEWAY_DELETED: "a gateway is gone (gateway)",
@@ -84,8 +88,8 @@ COLUMNS: Mapping[str, tuple[str, str, Any, str]] = {
     "job": ("int64", "", 0, "which Job, where a run carries several"),
     "object": ("int64", "", -1, "which object of the listing"),
     "chunk": ("int64", "", -1, "which chunk of the object"),
-    "path": ("int64", "", -1, "which lane of the Plan (its index in `lanes`)"),
-    "hop": ("int64", "", -1, "which hop of the lane, from 0"),
+    "path": ("int64", "", -1, "which lane of the Plan (its index in `lanes` or `tree_lanes`)"),
+    "hop": ("int64", "", -1, "which hop of the lane (or edge of the tree's lane), from 0"),
     "src": ("str", "", "", "the sending gateway or region"),
     "dst": ("str", "", "", "the receiving gateway or region"),
     "gateway": ("str", "", "", "the gateway that stamped the row"),

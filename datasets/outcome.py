@@ -26,6 +26,7 @@ class Outcome:
     makespan_s: float
     egress_usd: float
     vm_usd: float
+    request_usd: float = 0.0
     size_bytes: int
     chunks: int
     retransmitted_bytes: int
@@ -36,11 +37,14 @@ class Outcome:
 
     @property
     def cost_usd(self) -> float:
-        """Egress and VM time."""
-        return self.egress_usd + self.vm_usd
+        """Egress, VM time, and requests to object stores."""
+        return self.egress_usd + self.vm_usd + self.request_usd
 
     def as_json(self) -> dict[str, Json]:
-        """As in `outcome.json`."""
+        """As in `outcome.json`; requests stand there only where some were paid."""
+        requests: dict[str, Json] = (
+            {"request": rounded(self.request_usd, 8)} if self.request_usd else {}
+        )
         return {
             "clock": self.clock,
             "ok": self.ok,
@@ -49,7 +53,8 @@ class Outcome:
             "cost_usd": {
                 "egress": rounded(self.egress_usd, 8),
                 "vm": rounded(self.vm_usd, 8),
-                "total": rounded(self.egress_usd + self.vm_usd, 8),
+                **requests,
+                "total": rounded(self.cost_usd, 8),
             },
             "size_bytes": self.size_bytes,
             "chunks": self.chunks,
@@ -79,7 +84,7 @@ def outcome(events: pd.DataFrame) -> Outcome:
     wall_s = float(done["t_s"].max() - begun.min()) if len(done) else 0.0
     makespan_s = wall_s * rate_scale / size_scale
     size_bytes = float(done["bytes"].sum()) / size_scale
-    egress_usd, vm_usd = _costs(events)
+    costs = _costs(events)
     ended = events.loc[events["event"] == Event.RUN_ENDED.value, "detail"]
     resent = events.loc[events["event"] == Event.CHUNK_RESENT.value, "bytes"].sum()
     return Outcome(
@@ -87,8 +92,9 @@ def outcome(events: pd.DataFrame) -> Outcome:
         ok=len(ended) == 1 and detail_of(str(ended.iloc[0])).get("ok") is True,
         throughput_gbps=gbps_of(size_bytes, makespan_s),
         makespan_s=makespan_s,
-        egress_usd=egress_usd,
-        vm_usd=vm_usd,
+        egress_usd=costs["egress"],
+        vm_usd=costs["vm"],
+        request_usd=costs["request"],
         size_bytes=round(size_bytes),
         chunks=len(done),
         retransmitted_bytes=round(float(resent) / size_scale),
@@ -99,10 +105,10 @@ def outcome(events: pd.DataFrame) -> Outcome:
     )
 
 
-def _costs(events: pd.DataFrame) -> tuple[float, float]:
-    """(egress, VM time) in USD: the sum of the accrued rows."""
-    sums = {"egress": 0.0, "vm": 0.0}
+def _costs(events: pd.DataFrame) -> dict[str, float]:
+    """USD by kind: the sum of the accrued rows."""
+    sums = {"egress": 0.0, "vm": 0.0, "request": 0.0}
     for row in events.loc[events["event"] == Event.COST_ACCRUED.value, "detail"]:
         detail = detail_of(str(row))
         sums[str(detail["kind"])] += float(detail["usd"])
-    return sums["egress"], sums["vm"]
+    return sums

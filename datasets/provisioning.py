@@ -6,6 +6,7 @@ the fetch of one file. Calibrate with executed Runs where there are any.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -23,6 +24,26 @@ def provisioning_s(cloud: str) -> float:
     90.0
     """
     return _typical().get(cloud, DEFAULT_PROVISIONING_S)
+
+
+# The standard normal's 95th percentile.
+_P95 = 1.6448536269514722
+
+
+def provisioning_spread() -> Mapping[str, tuple[float, float]]:
+    """Cloud: (median s, sigma of the logarithm), of a lognormal through typical and slow.
+
+    `slow_s` is read as a 95th percentile, an assumption of ours; a cloud whose source tells of no
+    slow ones takes the least sigma of the others.
+    """
+    rows = read_rows("provisioning")
+    sigma = {
+        row["cloud"]: math.log(float(row["slow_s"]) / float(row["typical_s"])) / _P95
+        for row in rows
+        if row["slow_s"]
+    }
+    least = min(sigma.values())
+    return {row["cloud"]: (float(row["typical_s"]), sigma.get(row["cloud"], least)) for row in rows}
 
 
 @lru_cache(maxsize=1)

@@ -146,6 +146,22 @@ PROVISIONING = _columns(
     ("source", "", "where each value is from"),
     ("verified", "", "yes: the source was opened; no: it was not"),
 )
+OBJECT_STORES = _columns(
+    ("cloud", "", "aws, azure or gcp"),
+    ("reads_per_s", "1/s", "read requests a second, for each scope"),
+    ("writes_per_s", "1/s", "write requests a second, for each scope"),
+    ("scope", "", "what the limits hold for"),
+    ("usd_per_1000_reads", "USD", "a thousand read requests; blank: no source opened"),
+    ("usd_per_1000_writes", "USD", "a thousand write requests; blank: no source opened"),
+    ("source", "", "where each value is from"),
+    ("verified", "", "yes: the source was opened; no: it was not"),
+)
+VM_BILLING = _columns(
+    ("cloud", "", "aws, azure or gcp"),
+    ("least_s", "s", "a VM is charged at least this long; by the second after that"),
+    ("source", "", "where each value is from"),
+    ("verified", "", "yes: the source was opened; no: it was not"),
+)
 
 TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
     {
@@ -160,6 +176,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
         "price_tiers": PRICE_TIERS,
         "power": POWER,
         "provisioning": PROVISIONING,
+        "object_stores": OBJECT_STORES,
+        "vm_billing": VM_BILLING,
     }
 )
 

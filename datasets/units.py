@@ -95,6 +95,11 @@ def gigabytes(size_bytes: float) -> float:
     return size_bytes / GIGA
 
 
+def bits(size_bytes: float) -> float:
+    """Bits in `size_bytes`."""
+    return size_bytes * BITS_PER_BYTE
+
+
 def bytes_per_s(gbps: float) -> float:
     """Bytes a second at `gbps` decimal Gbit/s."""
     return gbps * GIGA / BITS_PER_BYTE
