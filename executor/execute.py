@@ -112,6 +112,7 @@ class Execution:
         self._warnings: list[str] = []
         self._kernel_bytes: Mapping[str, int] | None = None
         self._cpu: CpuUse | None = None
+        self._started_utc = datetime.datetime.now(datetime.timezone.utc)
 
     def run(self) -> Executed:
         """Do it all. Raises: the error of whatever failed, after everything is cleaned up."""
@@ -121,6 +122,7 @@ class Execution:
         beside = final if final.is_dir() else final.parent
         staging = beside / f"{STAGING_PREFIX}{self.transfer}"
         begun_ns = time.monotonic_ns()
+        self._started_utc = datetime.datetime.now(datetime.timezone.utc)
         self._collector = Collector(begun_ns)
         self.ledger.begin(self.transfer, self.plan.id)
         try:
@@ -374,6 +376,7 @@ class Execution:
         return {
             "provider": self.provider.name,
             "transfer": self.transfer,
+            "started_utc": self._started_utc.isoformat(timespec="milliseconds"),
             "dispatch": self.dispatch,
             "work_conserving": self.work_conserving,
             **self.scale.as_json(),

@@ -6,6 +6,7 @@ asks for it: egress at volume tiers, and the VM time before a gateway is ready.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -48,15 +49,14 @@ class CostUsd:
         return self.egress + self.vm + self.provisioning
 
     def as_json(self) -> dict[str, Json]:
-        """The figures and their sum; time before gateways are ready only where it is counted."""
-        figures: dict[str, Json] = {
-            "egress": rounded(self.egress, USD_PLACES),
-            "vm": rounded(self.vm, USD_PLACES),
-            "total": rounded(self.total, USD_PLACES),
-        }
+        """The figures and their sum; time before gateways are ready only where it is counted.
+
+        The sum is of the rounded parts, so that a plan file that was read digests to its own id.
+        """
+        parts = {"egress": rounded(self.egress, USD_PLACES), "vm": rounded(self.vm, USD_PLACES)}
         if self.provisioning:
-            figures["provisioning"] = rounded(self.provisioning, USD_PLACES)
-        return figures
+            parts["provisioning"] = rounded(self.provisioning, USD_PLACES)
+        return {**parts, "total": rounded(math.fsum(parts.values()), USD_PLACES)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,12 +59,23 @@ def least_unassigned_bytes(lane: int, paces: Sequence[LanePace], chunk_bytes: in
     Only faster lanes count: slower ones would decline too, and a thin lane that is quick at one
     chunk must not be left with a queue that the others could have shared.
     """
-    own_s = paces[lane].chunk_s(chunk_bytes)
-    faster = [pace for pace in paces if pace.chunk_s(chunk_bytes) < own_s * (1 - _TIE)]
-    if not faster:
-        return 0.0
-    least_s = min(pace.chunk_s(chunk_bytes) for pace in faster)
-    return (own_s - least_s) * sum(pace.gbps for pace in faster) / gigabits(1)
+    return every_least_unassigned(paces, chunk_bytes)[lane]
+
+
+def every_least_unassigned(paces: Sequence[LanePace], chunk_bytes: int) -> list[float]:
+    """`least_unassigned_bytes` of each lane, in one pass over the lanes from the fastest on."""
+    own_s = [pace.chunk_s(chunk_bytes) for pace in paces]
+    order = sorted(range(len(paces)), key=own_s.__getitem__)
+    least_s = own_s[order[0]] if order else 0.0
+    guards = [0.0] * len(paces)
+    faster, gbps = 0, 0.0  # how many of `order` are faster, and their paces' sum
+    for lane in order:
+        while own_s[order[faster]] < own_s[lane] * (1 - _TIE):
+            gbps += paces[order[faster]].gbps
+            faster += 1
+        if faster:
+            guards[lane] = (own_s[lane] - least_s) * gbps / gigabits(1)
+    return guards
 
 
 def chunk_count(object_bytes: int, chunk_bytes: int) -> int:

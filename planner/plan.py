@@ -8,14 +8,14 @@ a forger.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path as FilePath
 from typing import Any, NewType, TypeVar
 
-from datasets.canonical import Json, canonical_json, digest, rounded
+from datasets.canonical import Json, digest, rounded
 from datasets.errors import DataError, InputError, UnsupportedJob
+from datasets.files import checked_content, read_json, write_json
 from datasets.matrix import Link, MatrixRef, RegionVm, Vm
 from datasets.regions import region_of_gateway
 from planner.certificate import Certificate, certificate_from_json
@@ -317,24 +317,12 @@ def restated(plan: Plan, size_bytes: int) -> Plan:
 
 def save_plan(plan: Plan, path: FilePath) -> None:
     """Write a plan file, whole or not at all. Raises: InputError if it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(canonical_json(plan.as_json()) + b"\n")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write the plan to {path}: {error.strerror}.") from error
+    write_json(path, plan.as_json(), what="plan")
 
 
 def load_plan(path: FilePath) -> Plan:
     """Read a plan file. Raises: InputError or DataError, in one sentence."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"The plan file {path} is empty or damaged: it is not JSON.") from error
+    value = read_json(path, what="plan")
     try:
         return plan_from_json(value)
     except InputError as error:
@@ -343,24 +331,11 @@ def load_plan(path: FilePath) -> Plan:
 
 def plan_from_json(value: object) -> Plan:
     """A Plan of its JSON, its id checked against its content. Raises: DataError."""
-    if not isinstance(value, dict):
-        raise DataError("A plan is a JSON object; this is not.")
-    if value.get("feasible") is False:
+    if isinstance(value, dict) and value.get("feasible") is False:
         raise DataError("This says that its job is infeasible; there is no plan in it to use.")
-    if value.get("schema_version") != PLAN_SCHEMA_VERSION:
-        raise DataError(
-            f"The plan's schema version is {value.get('schema_version')!r}; this tradewind reads "
-            f"version {PLAN_SCHEMA_VERSION}. Make the plan again."
-        )
-    content = {key: entry for key, entry in value.items() if key != "id"}
-    try:
-        found = digest(content)
-    except ValueError as error:
-        raise DataError(f"The plan holds what no plan holds: {error}.") from error
-    if value.get("id") != found:
-        raise DataError(
-            "The plan no longer matches its id: it was changed or cut short. Make the plan again."
-        )
+    content = checked_content(
+        value, what="plan", version=PLAN_SCHEMA_VERSION, key="id", advice="Make the plan again."
+    )
     try:
         return _plan_of(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
