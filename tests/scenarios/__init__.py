@@ -1,0 +1,1 @@
+"""Plain network scenarios with the answers of another simulator."""
