@@ -6,6 +6,7 @@ from datetime import date
 
 from datasets.outcome import Outcome
 from datasets.run import Run
+from experiments.ways import planned_gbps
 from planner.cost import Predicted
 from planner.gain import Gains
 from planner.plan import Plan
@@ -29,7 +30,7 @@ def headline(
         said.append(f"executed {executed.outcome.throughput_gbps:.3g} Gbit/s")
     if simulated is not None:
         said.append(f"simulated {simulated.outcome.throughput_gbps:.3g}{'' if said else ' Gbit/s'}")
-    said.append(f"predicted {predicted.throughput_gbps:.3g}{'' if said else ' Gbit/s'}")
+    said.append(f"predicted {planned_gbps(plan, predicted):.3g}{'' if said else ' Gbit/s'}")
     said.append(_way(plan))
     if executed is not None:
         said.append(f"${usd_of(executed.outcome):,.2f} computed")
@@ -57,10 +58,16 @@ def measured(epoch: str, today: date) -> str:
 
 def _way(plan: Plan) -> str:
     relays = len(plan.relays)
-    if not relays:
-        return "directly"
-    number = _NUMBERS[relays] if relays < len(_NUMBERS) else str(relays)
-    return f"by way of {number} relay{'' if relays == 1 else 's'}"
+    by_way = f"by way of {_number(relays)} relay{'' if relays == 1 else 's'}"
+    if plan.trees:
+        trees = len(plan.trees)
+        along = f"along {_number(trees)} tree{'' if trees == 1 else 's'}"
+        return f"{along}, {by_way}" if relays else along
+    return by_way if relays else "directly"
+
+
+def _number(count: int) -> str:
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
 def gain_words(gains: Gains | None) -> str:

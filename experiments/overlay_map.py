@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from experiments.labels import Box, Ground, Point, around, text_width
 from experiments.markup import Markup, joined, tag
 from experiments.style import fullness_colour
+from experiments.ways import planned_gbps
 from planner.plan import Flow, Plan
 
 # (latitude, longitude), degrees.
@@ -66,16 +67,16 @@ def fullness(plan: Plan, flow: Flow) -> float:
 
 
 def carried_gbps(plan: Plan, region: str) -> float:
-    """What leaves the source, or arrives at any other region."""
-    if region == plan.job.source:
+    """What leaves a source, or arrives at any other region."""
+    if region in plan.job.sources and region not in plan.job.destinations:
         return sum(flow.gbps for flow in plan.flows if flow.src == region)
     return sum(flow.gbps for flow in plan.flows if flow.dst == region)
 
 
 def role(plan: Plan, region: str) -> str:
     """Source, destination or relay."""
-    if region == plan.job.source:
-        return "source"
+    if region in plan.job.sources:
+        return "source and destination" if region in plan.job.destinations else "source"
     return "destination" if region in plan.job.destinations else "relay"
 
 
@@ -130,7 +131,7 @@ def _link(
             left = x - wide / 2 + dx * (wide / 2 + 6)
             candidates.append(Box(left, y + dy - 8, left + wide, y + dy + 7))
     box = ground.place(candidates)
-    share = flow.gbps / plan.predicted.throughput_gbps
+    share = flow.gbps / planned_gbps(plan)
     about = (
         f"{flow.src} to {flow.dst}",
         f"{flow.gbps:.3g} Gbit/s, {share:.0%} of the transfer, {full:.0%} full",
@@ -165,7 +166,7 @@ def _node(plan: Plan, region: str, canvas: _Canvas, ground: Ground) -> Markup:
     carried = carried_gbps(plan, region)
     vms = f"{count} VM" + ("" if count == 1 else "s")
     line = f"{kind}, {carried:.3g} Gbit/s, {vms}"
-    share = carried / plan.predicted.throughput_gbps
+    share = carried / planned_gbps(plan)
     machine = plan.vm(region)
     about = (
         f"{region}, {kind}",
@@ -254,7 +255,7 @@ def _canvas(plan: Plan, places: Places, width: float) -> _Canvas:
 
     exact = {region: to(lat[region], lon[region]) for region in regions}
     at = _apart(exact, Box(side * 0.6, 26, width - side * 0.6, height - 66), width)
-    step = next(s for s in (1, 2, 5, 10, 15, 30, 45) if s * scale >= width / 9 or s == 45)
+    step = next(s for s in (1, 2, 5, 10, 15, 30, 45, 90) if s * scale >= width / 9 or s == 90)
     lines = []
     span_lon = width / 2 / narrowing / scale
     for degree in range(-360, 721, step):
@@ -272,11 +273,17 @@ def _canvas(plan: Plan, places: Places, width: float) -> _Canvas:
 
 
 def _schematic(plan: Plan, width: float, side: float) -> _Canvas:
-    """Source left, destination right, relays by how far along their path they first come."""
+    """Sources left, the last right, others by how far along their path or tree they first come."""
     column: dict[str, float] = {}
     for path in plan.paths:
         for at, region in enumerate(path.hops):
             column.setdefault(region, at / (len(path.hops) - 1))
+    for tree in plan.trees:
+        depth = {tree.source: 0}
+        for src, dst in tree.edges:
+            depth.setdefault(dst, depth[src] + 1)
+        for region, at in depth.items():
+            column.setdefault(region, at / max(depth.values()))
     height = 360.0
     points: dict[str, Point] = {}
     for place in sorted(set(column.values())):

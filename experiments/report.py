@@ -1,26 +1,32 @@
 """One self-contained HTML page for a Plan: predicted, simulated, executed, and why they differ.
 
 Its first line answers; then one map, throughput over time, where the error comes from; the rest is
-folded. Nothing is requested from anywhere, and every text is escaped (`markup.py`).
+folded: chunks, queues at relays, cost, makespans over trials (`report_figures.py`), and tables.
+Nothing is requested from anywhere, and every text is escaped (`markup.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from datasets.coordinates import coordinates
-from datasets.errors import InputError
+from datasets.files import write_whole
 from datasets.outcome import Outcome
 from datasets.run import Run
 from datasets.units import render_size
+from experiments.attempts import Attempts, attempts_of
 from experiments.attribution import attribution
+from experiments.figures_trials import Trials, trials_of
 from experiments.headline import gain_words, headline, usd_of
+from experiments.marks import counted, mark_words, marks_of
 from experiments.markup import Markup, joined, table, tag
 from experiments.overlay_map import Places, overlay_map
 from experiments.progress import Progress, progress_of
 from experiments.report_details import details
+from experiments.report_figures import folded_figures
 from experiments.style import (
     CSS,
     EXECUTED_OPACITY,
@@ -28,7 +34,8 @@ from experiments.style import (
     SIMULATED_OPACITY,
     path_colour,
 )
-from experiments.throughput_chart import Layer, marks_of, throughput_chart
+from experiments.throughput_chart import Layer, throughput_chart
+from experiments.ways import planned_gbps
 from planner.cost import Predicted
 from planner.gain import Gains
 from planner.plan import Plan
@@ -48,12 +55,16 @@ def write_page(
     today: date,
     gains: Gains | None = None,
     places: Places | None = None,
+    trials: Trials | None = None,
+    said: Sequence[str] = (),
 ) -> None:
     """Write the page, whole or not at all.
 
-    `gains` is what the relays gain over direct; `places` the coordinates of regions (latitude,
-    longitude), by default those of `datasets/coordinates.py`: where one is unknown, a schematic is
-    drawn. Raises: InputError if the file cannot be written.
+    Any of the Runs may be missing. `gains` is what the relays gain over direct; `places` the
+    coordinates of regions (latitude, longitude), by default those of `datasets/coordinates.py`:
+    where one is unknown, a schematic is drawn. `trials` are those of the simulated Run's manifest
+    unless given; `said` are sentences to stand first.
+    Raises: InputError if the file cannot be written.
     """
     html = page(
         plan=plan,
@@ -63,13 +74,10 @@ def write_page(
         today=today,
         gains=gains,
         places=_known_places(plan) if places is None else places,
+        trials=trials,
+        said=said,
     )
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(html, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"Cannot write the page {path}: {error.strerror}.") from error
+    write_whole(path, html.encode(), what="page")
 
 
 def page(
@@ -79,27 +87,34 @@ def page(
     simulated: Run | None,
     executed: Run | None,
     today: date,
-    gains: Gains | None,
+    gains: Gains | None = None,
     places: Places,
+    trials: Trials | None = None,
+    said: Sequence[str] = (),
 ) -> Markup:
     """The whole document."""
+    sim = _shown(plan, simulated, name="Simulated", opacity=SIMULATED_OPACITY)
+    real = _shown(plan, executed, name="Executed", opacity=EXECUTED_OPACITY)
+    shown = [each for each in (sim, real) if each is not None]
+    if trials is None and simulated is not None:
+        trials = trials_of(simulated.manifest)
     first = headline(plan, predicted, simulated, executed, today)
-    job = plan.job
     body = [
         tag("h1", first),
         tag(
             "p",
-            f"{render_size(job.size_bytes)} from {job.source} to {', '.join(job.destinations)}, "
-            f"planned by {plan.strategy}. ",
+            f"{render_size(plan.job.size_bytes)} from {_ends(plan)}, planned by {plan.strategy}. ",
             tag("span", gain_words(gains), class_="quiet"),
         ),
+        *(tag("p", sentence) for sentence in said),
         *(() if executed is None or executed.outcome.ok else (_failed(),)),
         tag("h2", "The overlay"),
         _map(plan, places),
-        *_over_time(plan, predicted, simulated, executed),
+        *_over_time(plan, predicted, shown),
+        *folded_figures(plan, [(each.run, each.attempts) for each in shown], trials),
         tag("h2", "Where the error comes from"),
-        _errors(predicted, simulated, executed),
-        *_attributed(plan, simulated, executed),
+        _errors(plan, predicted, simulated, executed),
+        *_attributed(sim, real),
         *_scale(executed),
         *details(plan, simulated, executed),
     ]
@@ -107,7 +122,7 @@ def page(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{job.source} to {', '.join(job.destinations)} by {plan.strategy}"),
+        tag("title", f"{_ends(plan)} by {plan.strategy}"),
         tag("style", Markup(CSS)),
     )
     whole = tag("html", head, tag("body", tag("main", *body)), lang="en")
@@ -148,57 +163,66 @@ def _map(plan: Plan, places: Places) -> Markup:
     )
 
 
-def _over_time(
-    plan: Plan, predicted: Predicted, simulated: Run | None, executed: Run | None
-) -> tuple[Markup, ...]:
+def _over_time(plan: Plan, predicted: Predicted, shown: Sequence[_Shown]) -> tuple[Markup, ...]:
+    drawn = [(each, each.progress) for each in shown if each.progress is not None]
+    if not drawn:
+        return ()
+    names = list(dict.fromkeys(name for _, progress in drawn for name in progress.names))
     layers = [
         Layer(
-            name=name,
-            progress=progress,
-            opacity=opacity,
-            marks=marks_of(run.events, run.outcome),
+            name=each.name,
+            progress=progress.ordered(names),
+            opacity=each.opacity,
+            marks=marks_of(each.run.events, each.run.outcome),
         )
-        for name, run, opacity in (
-            ("Simulated", simulated, SIMULATED_OPACITY),
-            ("Executed", executed, EXECUTED_OPACITY),
-        )
-        if run is not None and (progress := _progress(plan, run)) is not None
+        for each, progress in drawn
     ]
-    if not layers:
-        return ()
     legend = tag(
         "ul",
         *(
             tag("li", _swatch(path_colour(at)), words)
-            for at, words in enumerate(path_names(plan)[:_MOST_LEGEND])
+            for at, words in enumerate(names[:_MOST_LEGEND])
         ),
         *(
-            [tag("li", f"and {len(plan.paths) - _MOST_LEGEND} more paths")]
-            if len(plan.paths) > _MOST_LEGEND
+            [tag("li", f"and {len(names) - _MOST_LEGEND} more")]
+            if len(names) > _MOST_LEGEND
             else []
         ),
         class_="legend",
     )
+    befell = [
+        f"{layer.name.lower()} {', '.join(each)}"
+        for layer in layers
+        if (each := [mark_words(*entry) for entry in counted(layer.marks).items()])
+    ]
     return (
         tag("h2", "Throughput over time"),
         tag(
             "figure",
-            throughput_chart(layers, predicted),
+            throughput_chart(
+                layers,
+                promised_gbps=planned_gbps(plan, predicted),
+                promised_s=predicted.makespan_s,
+            ),
             legend,
             tag(
                 "figcaption",
-                "Stacked by path: simulated light, executed solid, the dashed outline predicted. "
-                "Each chunk's bytes are spread over the time from its reading to its arrival.",
+                f"Stacked by {'tree' if plan.trees else 'path'}: simulated light, executed solid, "
+                "the dashed outline predicted. Each chunk's bytes are spread over the time from "
+                "its reading to its arrival."
+                + (f" Marks on the axis: {'; '.join(befell)}." if befell else ""),
             ),
         ),
     )
 
 
-def _errors(predicted: Predicted, simulated: Run | None, executed: Run | None) -> Markup:
+def _errors(
+    plan: Plan, predicted: Predicted, simulated: Run | None, executed: Run | None
+) -> Markup:
     """Predicted, simulated, executed; errors in per cent, but none for the computed cost."""
     cost = predicted.cost_usd
     figures: list[tuple[str, float, Callable[[Outcome], float], bool]] = [
-        ("throughput, Gbit/s", predicted.throughput_gbps, lambda it: it.throughput_gbps, False),
+        ("throughput, Gbit/s", planned_gbps(plan, predicted), lambda it: it.throughput_gbps, False),
         ("makespan, s", predicted.makespan_s, lambda it: it.makespan_s, False),
         ("egress, USD", cost.egress, lambda it: it.egress_usd, True),
         ("VM time, USD", cost.vm, lambda it: it.vm_usd, True),
@@ -214,8 +238,8 @@ def _errors(predicted: Predicted, simulated: Run | None, executed: Run | None) -
                 name,
                 _number(promised),
                 _number(sim),
-                _number(real),
                 _error(sim, promised),
+                _number(real),
                 _error(against, sim),
                 _error(against, promised),
             ]
@@ -224,11 +248,13 @@ def _errors(predicted: Predicted, simulated: Run | None, executed: Run | None) -
         "",
         "predicted",
         "simulated",
-        "executed",
         "simulated / predicted",
+        "executed",
         "executed / simulated",
         "executed / predicted",
     ]
+    if executed is None:
+        return table(head[:4], [row[:4] for row in rows])
     return joined(
         [
             table(head, rows),
@@ -242,13 +268,15 @@ def _errors(predicted: Predicted, simulated: Run | None, executed: Run | None) -
     )
 
 
-def _attributed(plan: Plan, simulated: Run | None, executed: Run | None) -> tuple[Markup, ...]:
+def _attributed(simulated: _Shown | None, executed: _Shown | None) -> tuple[Markup, ...]:
     if simulated is None or executed is None:
         return ()
-    sim, real = _progress(plan, simulated), _progress(plan, executed)
+    sim, real = simulated.progress, executed.progress
     if sim is None or real is None:
         return ()
-    parts = attribution(sim, real, path_names(plan), cpu_bound=_cpu(executed).get("bound") is True)
+    names = tuple(dict.fromkeys((*sim.names, *real.names)))
+    cpu_bound = _cpu(executed.run).get("bound") is True
+    parts = attribution(sim.ordered(names), real.ordered(names), names, cpu_bound=cpu_bound)
     shown = [p for p in parts if abs(p.seconds) >= _NOTHING_S or "steady" not in p.cause]
     total = sum(part.seconds for part in parts)
     longer = f"takes {abs(total):.4g} s {'more' if total > 0 else 'less'} than simulated"
@@ -274,7 +302,7 @@ def _scale(executed: Run | None) -> tuple[Markup, ...]:
         return (
             tag(
                 "p",
-                "Nothing was executed; the simulation rests on the same figures.",
+                "Nothing was executed.",
                 class_="quiet",
             ),
         )
@@ -316,13 +344,27 @@ def _kernel(executed: Run) -> list[str]:
     return [f"The kernel counted, of the bytes in the events, {' and '.join(ratios)}."]
 
 
-def path_names(plan: Plan) -> tuple[str, ...]:
-    """Each path of the Plan as its regions."""
-    return tuple(" → ".join(path.hops) for path in plan.paths)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A Run on the page, with what is read off its events once."""
+
+    name: str
+    opacity: float
+    run: Run
+    attempts: Attempts
+    progress: Progress | None
 
 
-def _progress(plan: Plan, run: Run) -> Progress | None:
-    return progress_of(plan, run.events, run.outcome)
+def _shown(plan: Plan, run: Run | None, *, name: str, opacity: float) -> _Shown | None:
+    if run is None:
+        return None
+    attempts = attempts_of(plan, run.events, run.outcome)
+    progress = progress_of(plan, run.events, run.outcome, attempts=attempts)
+    return _Shown(name=name, opacity=opacity, run=run, attempts=attempts, progress=progress)
+
+
+def _ends(plan: Plan) -> str:
+    return f"{' and '.join(plan.job.sources)} to {', '.join(plan.job.destinations)}"
 
 
 def _cpu(run: Run) -> Mapping[str, object]:

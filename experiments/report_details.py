@@ -6,6 +6,7 @@ import json
 
 from datasets.run import Run
 from experiments.markup import Markup, folded, joined, table, tag
+from experiments.ways import way_names
 from planner.plan import Plan
 
 # A page stays under a megabyte whatever the plan: rows and characters beyond are counted.
@@ -18,7 +19,7 @@ def details(plan: Plan, simulated: Run | None, executed: Run | None) -> tuple[Ma
     runs = [(name, run) for name, run in (("simulated", simulated), ("executed", executed)) if run]
     return (
         tag("h2", "Details"),
-        folded("Paths", _paths(plan)),
+        folded("Trees", _trees(plan)) if plan.trees else folded("Paths", _paths(plan)),
         folded("Lanes: which VM, how many connections", _lanes(plan)),
         folded("VMs and links", _vms(plan), _links(plan)),
         folded("Events", _events(runs)),
@@ -37,7 +38,19 @@ def _paths(plan: Plan) -> Markup:
     )
 
 
+def _trees(plan: Plan) -> Markup:
+    return table(
+        ["tree", "Gbit/s", "share"],
+        [
+            [words, f"{tree.gbps:.4g}", f"{tree.share:.1%}"]
+            for words, tree in zip(way_names(plan), plan.trees[:_MOST_ROWS], strict=False)
+        ],
+    )
+
+
 def _lanes(plan: Plan) -> Markup:
+    if plan.trees:
+        return _tree_lanes(plan)
     return _cut(
         len(plan.lanes),
         table(
@@ -50,6 +63,26 @@ def _lanes(plan: Plan) -> Markup:
                     f"{lane.share:.1%}",
                 ]
                 for lane in plan.lanes[:_MOST_ROWS]
+            ],
+        ),
+    )
+
+
+def _tree_lanes(plan: Plan) -> Markup:
+    return _cut(
+        len(plan.tree_lanes),
+        table(
+            ["edges by gateway, connections of each", "Gbit/s", "share"],
+            [
+                [
+                    "; ".join(
+                        f"{src} → {dst}, {count}"
+                        for (src, dst), count in zip(lane.edges, lane.connections, strict=True)
+                    ),
+                    f"{lane.gbps:.4g}",
+                    f"{lane.share:.1%}",
+                ]
+                for lane in plan.tree_lanes[:_MOST_ROWS]
             ],
         ),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from datasets.units import SECONDS_PER_HOUR
+
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#8A8F98"
 
@@ -24,7 +26,40 @@ STRATEGIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "overlay": (BLUE, "D"),
         "overlay_exact": (GREEN, "v"),
         "skyplane_ilp": (VERMILION, "X"),
+        "robust": (SKY, "P"),
+        # From or to many: never beside the ones above, so that colours may serve again.
+        "broadcast_direct": (GREY, "<"),
+        "broadcast_mst": (PURPLE, ">"),
+        "broadcast_steiner": (ORANGE, "p"),
+        "broadcast_overlay": (BLUE, "h"),
     }
+)
+_OTHER_STRATEGY = (GREY, "*")
+
+# What befell a Run, as marks on the axis of time: (colour, matplotlib marker).
+MARKS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "gateway lost": (VERMILION, "X"),
+        "gateway back": (GREEN, "o"),
+        "connection lost": (VERMILION, "v"),
+        "chunk sent again": (ORANGE, "^"),
+        "link changed": (BLUE, "D"),
+    }
+)
+
+# Kinds of cost: the colour and the words; other kinds follow in grey.
+COSTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "egress": (BLUE, "egress"),
+        "vm": (ORANGE, "VM time"),
+        "request": (GREEN, "requests"),
+    }
+)
+
+# What a figure draws in neither path nor strategy: in light mode, as in `CSS` below. A page
+# replaces each by its variable, and so follows the reader's preference.
+THEME: Mapping[str, str] = MappingProxyType(
+    {"text": "#1b1f24", "quiet": "#5b6470", "line": "#d5dae1", "card": "#f6f7f9"}
 )
 
 # How full a link is: up to that share, the colour and its name in the legend.
@@ -38,11 +73,24 @@ FULLNESS: tuple[tuple[float, str, str], ...] = (
 SIMULATED_OPACITY = 0.45
 EXECUTED_OPACITY = 1.0
 PREDICTED_DASH = "7 4"
+PREDICTED_DASHES = (0, (5, 3))  # the same for matplotlib, in widths of the line
 
 
 def path_colour(path: int) -> str:
     """The colour of path number `path` of a plan."""
     return PATH_COLOURS[path % len(PATH_COLOURS)]
+
+
+def strategy_look(strategy: str) -> tuple[str, str]:
+    """Colour and marker of a strategy; one for all that are not of this project."""
+    return STRATEGIES.get(strategy, _OTHER_STRATEGY)
+
+
+def time_unit(most_s: float) -> tuple[float, str]:
+    """What an axis of time up to `most_s` counts in: (seconds of one, its name)."""
+    if most_s < 180:
+        return 1.0, "seconds"
+    return (60.0, "minutes") if most_s < 3 * SECONDS_PER_HOUR else (SECONDS_PER_HOUR, "hours")
 
 
 def fullness_colour(share: float) -> str:
@@ -67,7 +115,7 @@ figure{margin:1rem 0;padding:.6rem;background:var(--card);border:1px solid var(-
 border-radius:8px}
 figcaption{color:var(--quiet);font-size:.9rem;margin:.3rem .2rem 0}
 svg{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,
-"Helvetica Neue",Arial,sans-serif;fill:var(--text)}
+"Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums;fill:var(--text)}
 svg .quiet{fill:var(--quiet);font-size:11px}
 svg .halo{paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}
 svg .name{font-weight:600}svg .grid{stroke:var(--line);stroke-width:1;fill:none}
