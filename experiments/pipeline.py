@@ -23,8 +23,9 @@ from executor.scale import Scale, scale_for
 from experiments.report import write_page
 from planner.gain import Gains
 from planner.plan import Plan
+from simulator.assumptions import fixed_provisioning
 from simulator.simulate import run_id_of, simulate
-from simulator.world import World, fixed_provisioning
+from simulator.world import World
 
 _BLOCK_BYTES = 8 << 20
 
@@ -89,6 +90,7 @@ def world_of(scale: Scale, *, seed: int, choices: Choices) -> World:
         size_scale=scale.size_scale,
         objects=(scale.moved_bytes,),
         chunk_bytes=scale.chunk_bytes,
+        record_bytes=scale.record_bytes,
         connections_per_hop=scale.connections,
         work_conserving=choices.work_conserving,
         dispatch=choices.dispatch,

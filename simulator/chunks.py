@@ -6,13 +6,14 @@ together. The rules are those of `planner/dispatch.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from planner.dispatch import LanePace, least_unassigned_bytes, static_shares
+from planner.dispatch import LanePace, every_least_unassigned, static_shares
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -21,7 +22,8 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 class Chunks:
     """All chunks in order: (chunks,) of which object, which of its chunks, how many bytes.
 
-    `run_end[i]` is where the run of chunks as large as chunk i ends.
+    `run_end[i]` is where the run of chunks that are like chunk i ends: as large, and (where
+    `firsts_apart`) as much or as little the first of their objects.
     """
 
     object: IntArray
@@ -33,7 +35,7 @@ class Chunks:
         return len(self.size_bytes)
 
 
-def cut(objects: Sequence[int], chunk_bytes: int) -> Chunks:
+def cut(objects: Sequence[int], chunk_bytes: int, *, firsts_apart: bool = False) -> Chunks:
     """Chunks of `chunk_bytes`, an object's last one shorter; an empty object has none."""
     sizes: IntArray = np.array(objects, dtype=np.int64)
     counts = -(-sizes // chunk_bytes)
@@ -41,74 +43,168 @@ def cut(objects: Sequence[int], chunk_bytes: int) -> Chunks:
     first = np.cumsum(counts) - counts
     chunk: IntArray = np.arange(len(of_object), dtype=np.int64) - first[of_object]
     size: IntArray = np.minimum(sizes[of_object] - chunk * chunk_bytes, chunk_bytes)
-    ends = np.append(np.flatnonzero(np.diff(size)) + 1, len(size))
+    differs = np.diff(size) != 0
+    if firsts_apart:
+        differs |= (chunk[1:] == 0) != (chunk[:-1] == 0)
+    ends = np.append(np.flatnonzero(differs) + 1, len(size))
     runs = np.diff(ends, prepend=0)
     return Chunks(object=of_object, chunk=chunk, size_bytes=size, run_end=np.repeat(ends, runs))
 
 
 class Queue(Protocol):
-    """Where free connections get their next chunks."""
+    """Where free connections get their next chunks; lanes may die and come back."""
 
     def left(self) -> int:
-        """Chunks not yet taken."""
+        """Chunks not taken."""
+
+    def head(self, lane: int) -> int:
+        """The chunk that `lane` would take next, -1 where there is none for it."""
 
     def take(self, lane: int, most: int) -> tuple[int, int]:
         """(first, count) of equal chunks that `lane` takes now, at most `most`; count may be 0."""
+
+    def put_back(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Chunks [first, end) that were taken are to be taken again, before all others."""
+
+    def lanes_are(self, living: Sequence[int]) -> None:
+        """From now on these lanes take chunks, and no others."""
+
+    def grown(self, paces: Sequence[LanePace]) -> None:
+        """There are more lanes: the paces of all."""
 
 
 class DynamicQueue:
     """One queue for all lanes, with the tail guard of `takes_next`."""
 
     def __init__(self, chunks: Chunks, paces: Sequence[LanePace]) -> None:
-        self._sizes = chunks.size_bytes.tolist()
-        self._run_end = chunks.run_end.tolist()
-        self._paces = paces
-        self._next = 0
+        # Not as lists: few of them are looked at.
+        self._sizes, self._run_end = chunks.size_bytes, chunks.run_end
+        self._ranges: deque[tuple[int, int]] = deque([(0, len(chunks))] if len(chunks) else [])
+        self._left = len(chunks)
         self._left_bytes = int(chunks.size_bytes.sum())
-        self._guards: dict[tuple[int, int], float] = {}
+        self._paces = tuple(paces)
+        self._position = {lane: lane for lane in range(len(paces))}
+        self._living = self._paces
+        self._guards: dict[int, list[float]] = {}
 
     def left(self) -> int:
-        """Chunks not yet taken."""
-        return len(self._sizes) - self._next
+        """Chunks not taken."""
+        return self._left
+
+    def head(self, lane: int) -> int:
+        """The queue's first."""
+        return self._ranges[0][0] if self._left and lane in self._position else -1
 
     def take(self, lane: int, most: int) -> tuple[int, int]:
         """As the rule says for each chunk in turn, in closed form for a run of equal ones."""
-        first = self._next
-        if first == len(self._sizes):
-            return first, 0
-        size = self._sizes[first]
-        guard = self._guards.get((lane, size))
-        if guard is None:
-            guard = least_unassigned_bytes(lane, self._paces, size)
-            self._guards[lane, size] = guard
+        if not self._left or lane not in self._position:
+            return 0, 0
+        first, end = self._ranges[0]
+        size = int(self._sizes[first])
+        guards = self._guards.get(size)
+        if guards is None:
+            guards = self._guards[size] = every_least_unassigned(self._living, size)
+        guard = guards[self._position[lane]]
         if self._left_bytes < guard:
             return first, 0
-        count = min(most, self._run_end[first] - first)
+        count = min(most, int(self._run_end[first]) - first, end - first)
         if guard > 0:
             count = min(count, int((self._left_bytes - guard) // size) + 1)
-        self._next += count
+        if first + count == end:
+            self._ranges.popleft()
+        else:
+            self._ranges[0] = (first + count, end)
+        self._left -= count
         self._left_bytes -= count * size
         return first, count
+
+    def put_back(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """In front, in their order."""
+        for first, end in sorted(ranges, reverse=True):
+            self._ranges.appendleft((first, end))
+            self._left += end - first
+            self._left_bytes += int(self._sizes[first:end].sum())
+
+    def lanes_are(self, living: Sequence[int]) -> None:
+        """The tail guard looks at these only, so that the queue always drains."""
+        self._position = {lane: at for at, lane in enumerate(living)}
+        self._living = tuple(self._paces[lane] for lane in living)
+        self._guards.clear()
+
+    def grown(self, paces: Sequence[LanePace]) -> None:
+        """As it says; `lanes_are` follows."""
+        self._paces = tuple(paces)
 
 
 class StaticQueue:
     """A part of the chunks for each lane, in proportion to its share, decided beforehand."""
 
     def __init__(self, chunks: Chunks, shares: Sequence[float]) -> None:
-        counts = static_shares(len(chunks), shares)
-        self._run_end = chunks.run_end.tolist()
-        self._end = np.cumsum(counts).tolist()
-        self._next = [end - count for end, count in zip(self._end, counts, strict=True)]
+        self._run_end = chunks.run_end
+        self._shares = list(shares)
+        self._living = list(range(len(shares)))
+        self._homeless: list[tuple[int, int]] = []
+        self._parts: list[deque[tuple[int, int]]] = [deque() for _ in shares]
+        counts = static_shares(len(chunks), shares) if len(chunks) else (0,) * len(shares)
+        ends = np.cumsum(counts).tolist()
+        for part, end, count in zip(self._parts, ends, counts, strict=True):
+            if count:
+                part.append((end - count, end))
 
     def left(self) -> int:
-        """Chunks not yet taken."""
-        return int(sum(self._end) - sum(self._next))
+        """Chunks not taken."""
+        waiting = sum(end - first for first, end in self._homeless)
+        return waiting + sum(end - first for part in self._parts for first, end in part)
+
+    def head(self, lane: int) -> int:
+        """The lane's own first."""
+        return self._parts[lane][0][0] if self._parts[lane] else -1
 
     def take(self, lane: int, most: int) -> tuple[int, int]:
         """The lane's own next ones."""
-        first = self._next[lane]
-        if first == self._end[lane]:
-            return first, 0
-        count = min(most, min(self._end[lane], self._run_end[first]) - first)
-        self._next[lane] += count
+        if not self._parts[lane]:
+            return 0, 0
+        first, end = self._parts[lane][0]
+        count = min(most, end - first, int(self._run_end[first]) - first)
+        if first + count == end:
+            self._parts[lane].popleft()
+        else:
+            self._parts[lane][0] = (first + count, end)
         return first, count
+
+    def put_back(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Shared among the living lanes, as they share the whole, once there are any."""
+        self._homeless += ranges
+        self._house()
+
+    def lanes_are(self, living: Sequence[int]) -> None:
+        """What dead lanes had left goes to the living; what those have stays theirs."""
+        self._living = list(living)
+        if living:
+            for lane in set(range(len(self._parts))) - set(living):
+                self._homeless += self._parts[lane]
+                self._parts[lane].clear()
+        self._house()
+
+    def grown(self, paces: Sequence[LanePace]) -> None:
+        """New lanes begin with nothing; `lanes_are` gives them what the dead leave."""
+        self._shares += [pace.gbps for pace in paces[len(self._shares) :]]
+        self._parts += [deque() for _ in paces[len(self._parts) :]]
+
+    def _house(self) -> None:
+        """Chunks that are no lane's are the living ones'."""
+        if not self._living or not self._homeless:
+            return
+        pending = deque(sorted(self._homeless))
+        self._homeless = []
+        total = sum(end - first for first, end in pending)
+        counts = static_shares(total, [self._shares[lane] for lane in self._living])
+        for lane, count in zip(self._living, counts, strict=True):
+            wanted = count
+            while wanted:
+                first, end = pending.popleft()
+                taken = min(wanted, end - first)
+                self._parts[lane].append((first, first + taken))
+                if first + taken < end:
+                    pending.appendleft((first + taken, end))
+                wanted -= taken

@@ -1,43 +1,31 @@
 """From a finished simulation to the event table, in the executor's vocabulary and order.
 
-Relays are cut-through: a chunk is sent, received at each hop, verified and acknowledged at the
-instant its last byte is through. `t_s` is on the run's clock.
+Where relays are cut-through, a chunk is sent, received at each hop, verified and acknowledged at
+the instant its last byte is through. `t_s` is on the run's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from datasets.events import Event, EventWriter
-from planner.billing import add_costs
-from planner.plan import Plan
-from simulator.chunks import Chunks, IntArray
+from planner.billing import add_cost_rows
+from simulator.account import History
+from simulator.chunks import IntArray
 from simulator.fluid import Array
-from simulator.world import World
+from simulator.record import Hop, Note, Span
+
+_FIRST = {Event.GATEWAY_REQUESTED.value, Event.GATEWAY_READY.value}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """What happened, on the run's clock; `lane`, `began_s` and `ended_s` are (chunks,)."""
-
-    objects: Sequence[int]
-    chunks: Chunks
-    lane: IntArray
-    began_s: Array
-    ended_s: Array
-    ready_s: Mapping[str, float]
-    started_s: float
-    link_changes_s: Sequence[tuple[float, str, str, float]]
-
-
-def write_table(run_id: str, plan: Plan, world: World, history: History) -> pd.DataFrame:
+def table_of(run_id: str, history: History) -> pd.DataFrame:
     """The whole event table of a simulation, cost included."""
     writer = EventWriter(run_id)
-    end_s = float(history.ended_s.max(initial=history.started_s))
+    world, record, wall = history.world, history.record, history.wall_per_real
     writer.add(
         Event.RUN_STARTED,
         0.0,
@@ -45,110 +33,184 @@ def write_table(run_id: str, plan: Plan, world: World, history: History) -> pd.D
             "clock": "sim",
             "rate_scale": world.rate_scale,
             "size_scale": world.size_scale,
-            "size_bytes": sum(history.objects),
+            "size_bytes": sum(size for _, _, size, _ in history.listing.objects),
         },
     )
-    for gateway in plan.gateways:
-        writer.add(Event.GATEWAY_REQUESTED, 0.0, gateway=gateway)
-    for gateway, ready_s in sorted(history.ready_s.items(), key=lambda entry: entry[1]):
-        writer.add(Event.GATEWAY_READY, ready_s, gateway=gateway)
-    pairs = sorted({hop for lane in plan.lanes for hop in lane.hops})
-    for src, dst in pairs:
-        writer.add(Event.RULE_ADDED, history.started_s, src=src, dst=dst, gateway=dst)
-    _connections(writer, plan, world, history.started_s)
-    for t_s, src, dst, gbps in history.link_changes_s:
-        if t_s <= end_s:
-            writer.add(Event.LINK_CHANGED, t_s, src=src, dst=dst, detail={"gbps": gbps})
-    _chunks(writer, plan, history)
-    _objects(writer, plan, history)
-    add_costs(writer, plan, world.rate_scale, world.size_scale)
-    for src, dst in pairs:
-        writer.add(Event.RULE_REVOKED, end_s, src=src, dst=dst, gateway=dst, detail={"refused": 0})
-    for gateway in plan.gateways:
+    end_s = _end_s(history) * wall
+    for note in record.notes:
+        if note.event in _FIRST:
+            _note(writer, note, wall)
+    for job, at_s in enumerate(history.started_s):
+        for src, dst in _pairs(history, job):
+            writer.add(Event.RULE_ADDED, at_s * wall, job=job, src=src, dst=dst, gateway=dst)
+    _connections(writer, history)
+    for note in record.notes:
+        if note.event not in {*_FIRST, Event.CONNECTION_OPEN.value} and note.t_s * wall <= end_s:
+            _note(writer, note, wall)
+    _chunks(writer, history)
+    _objects(writer, history)
+    for job in range(len(history.plans)):
+        add_cost_rows(writer, history.bill_of(job), job=job)
+    for job in range(len(history.plans)):
+        for src, dst in _pairs(history, job):
+            writer.add(
+                Event.RULE_REVOKED,
+                end_s,
+                job=job,
+                src=src,
+                dst=dst,
+                gateway=dst,
+                detail={"refused": 0},
+            )
+    gateways = dict.fromkeys(name for plan in history.plans for name in plan.gateways)
+    for gateway in gateways:
         writer.add(Event.GATEWAY_DELETED, end_s, gateway=gateway)
-    writer.add(Event.RUN_ENDED, end_s, detail={"ok": True})
+    detail: dict[str, Any] = {"ok": history.ok}
+    if record.failures:
+        detail["reason"] = "; ".join(record.failures[job][1] for job in sorted(record.failures))
+    writer.add(Event.RUN_ENDED, end_s, detail=detail)
     return writer.table()
 
 
-def _connections(writer: EventWriter, plan: Plan, world: World, t_s: float) -> None:
+def _end_s(history: History) -> float:
+    """When all was moved or given up: no row is later."""
+    record = history.record
+    ends = [*history.started_s, *(at_s for at_s, _ in record.failures.values())]
+    for spans in (record.acknowledged, record.received, record.began):
+        ends += [max(span.t_s for span in spans)] if spans else []
+    return max(ends)
+
+
+def _note(writer: EventWriter, note: Note, wall: float) -> None:
+    detail: Any = note.detail or None
+    writer.add(Event(note.event), note.t_s * wall, detail=detail, job=note.job, **note.columns)
+
+
+def _pairs(history: History, job: int) -> list[tuple[str, str]]:
+    """The pairs of gateways between which a Job has data connections, sorted."""
+    return sorted({edge for route in history.routes if route.job == job for edge in route.edges})
+
+
+def _connections(writer: EventWriter, history: History) -> None:
     """One row a connection, as the executor writes them."""
-    rows = [
-        (at, hop, src, dst, world.connections_per_hop or lane.connections[hop])
-        for at, lane in enumerate(plan.lanes)
-        for hop, (src, dst) in enumerate(lane.hops)
-    ]
-    counts = np.array([row[4] for row in rows])
+    notes = [n for n in history.record.notes if n.event == Event.CONNECTION_OPEN.value]
+    if not notes:
+        return
+    counts = np.array([int(note.columns["count"]) for note in notes])
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    path, hop = (np.repeat([row[at] for row in rows], counts) for at in (0, 1))
-    src, dst = (np.repeat(np.array([row[at] for row in rows], object), counts) for at in (2, 3))
+
+    def column(name: str, kind: type = object) -> Any:
+        return np.repeat(np.array([note.columns[name] for note in notes], dtype=kind), counts)
+
+    src = column("src")
     writer.add_block(
         Event.CONNECTION_OPEN,
-        np.full(len(number), t_s),
-        path=path,
-        hop=hop,
+        np.repeat([note.t_s * history.wall_per_real for note in notes], counts),
+        job=np.repeat([note.job for note in notes], counts),
+        path=column("path", int),
+        hop=column("hop", int),
         src=src,
-        dst=dst,
+        dst=column("dst"),
         connection=number,
         gateway=src,
     )
 
 
-def _chunks(writer: EventWriter, plan: Plan, history: History) -> None:
+class _Rows:
+    """Runs of chunks as rows: which chunks, when, and by which route."""
+
+    def __init__(self, history: History, spans: Sequence[Span | Hop]) -> None:
+        counts = np.array([span.chunks for span in spans], dtype=np.int64)
+        first = np.array([span.first for span in spans], dtype=np.int64)
+        offset = np.cumsum(counts) - counts
+        self.index: IntArray = np.repeat(first - offset, counts) + np.arange(counts.sum())
+        self.counts = counts
+        wall = history.wall_per_real
+        self.t_s: Array = np.repeat(np.array([span.t_s for span in spans]) * wall, counts)
+        self._routes = [history.routes[history.bundles[span.bundle].route] for span in spans]
+        listing = history.listing
+        self.about = {
+            "job": listing.job[self.index],
+            "object": listing.object[self.index],
+            "chunk": listing.chunk[self.index],
+            "path": self.spread([route.lane for route in self._routes], int),
+            "bytes": listing.size_bytes[self.index],
+        }
+
+    def spread(self, values: Sequence[Any], kind: type = object) -> Any:
+        """A value a run, as a value a row."""
+        return np.repeat(np.array(values, dtype=kind), self.counts)
+
+    def source(self) -> Any:
+        """The source's gateway, a row."""
+        return self.spread([route.source for route in self._routes])
+
+    def edge(self, edge: int) -> tuple[Any, Any]:
+        """Both ends of an edge of each run's route, a row."""
+        ends = [route.edges[edge] for route in self._routes]
+        return self.spread([src for src, _ in ends]), self.spread([dst for _, dst in ends])
+
+
+def _chunks(writer: EventWriter, history: History) -> None:
     """Ends before beginnings: what frees a connection comes before what it takes next."""
-    if not len(history.chunks):
-        return
-    order = np.lexsort((np.arange(len(history.lane)), history.ended_s))
-    lane = history.lane[order]
-    about = {
-        "object": history.chunks.object[order],
-        "chunk": history.chunks.chunk[order],
-        "path": lane,
-        "bytes": history.chunks.size_bytes[order],
-    }
-    ended_s = history.ended_s[order]
-    gateways = np.array(
-        [[e.gateways[0], e.gateways[1], e.gateways[-1]] for e in plan.lanes], object
-    )
-    source, second, last = gateways[lane].T
-    writer.add_block(
-        Event.CHUNK_SENT, ended_s, **about, hop=0, src=source, dst=second, gateway=source
-    )
-    for hop in range(max(len(entry.hops) for entry in plan.lanes)):
-        ends = np.array(
-            [entry.hops[hop] if hop < len(entry.hops) else ("", "") for entry in plan.lanes], object
-        )
-        src, dst = ends[lane].T
-        here = src != ""
+    record = history.record
+    routes, bundles = history.routes, history.bundles
+    sent = [hop for hop in record.received if 0 in hop.edges]
+    if sent:
+        rows = _Rows(history, sent)
+        src, dst = rows.edge(0)
         writer.add_block(
-            Event.CHUNK_RECEIVED,
-            ended_s[here],
-            **{name: values[here] for name, values in about.items()},
-            hop=hop,
-            src=src[here],
-            dst=dst[here],
-            gateway=dst[here],
+            Event.CHUNK_SENT, rows.t_s, **rows.about, hop=0, src=src, dst=dst, gateway=src
         )
-    writer.add_block(Event.CHUNK_VERIFIED, ended_s, **about, gateway=last)
-    writer.add_block(Event.CHUNK_ACKNOWLEDGED, ended_s, **about, gateway=source)
-    writer.add_block(
-        Event.CHUNK_READ,
-        history.began_s,
-        object=history.chunks.object,
-        chunk=history.chunks.chunk,
-        path=history.lane,
-        bytes=history.chunks.size_bytes,
-        gateway=gateways[history.lane, 0],
-    )
+    for edge in range(max((len(route.edges) for route in routes), default=0)):
+        here = [hop for hop in record.received if edge in hop.edges]
+        if here:
+            rows = _Rows(history, here)
+            src, dst = rows.edge(edge)
+            writer.add_block(
+                Event.CHUNK_RECEIVED,
+                rows.t_s,
+                **rows.about,
+                hop=edge,
+                src=src,
+                dst=dst,
+                gateway=dst,
+            )
+    for edge in range(max((len(route.edges) for route in routes), default=0)):
+        there = [
+            hop
+            for hop in record.received
+            if edge in hop.edges and edge in routes[bundles[hop.bundle].route].ends
+        ]
+        if there:
+            rows = _Rows(history, there)
+            _, dst = rows.edge(edge)
+            writer.add_block(Event.CHUNK_VERIFIED, rows.t_s, **rows.about, gateway=dst)
+    for event, spans in (
+        (Event.CHUNK_ACKNOWLEDGED, record.acknowledged),
+        (Event.CHUNK_RESENT, record.resent),
+        (Event.CHUNK_READ, record.began),
+    ):
+        if spans:
+            rows = _Rows(history, spans)
+            writer.add_block(event, rows.t_s, **rows.about, gateway=rows.source())
 
 
-def _objects(writer: EventWriter, plan: Plan, history: History) -> None:
+def _objects(writer: EventWriter, history: History) -> None:
     """An object is verified when its last chunk is; an empty one when the transfer starts."""
-    verified_s = np.full(len(history.objects), history.started_s)
-    np.maximum.at(verified_s, history.chunks.object, history.ended_s)
+    verified_s = history.verified_s()
+    rows = [entry for entry in history.listing.objects if (entry[0], entry[1]) in verified_s]
+    if not rows:
+        return
+    last = {
+        job: next(route.edges[route.ends[-1]][1] for route in history.routes if route.job == job)
+        for job in {job for job, _, _, _ in rows}
+    }
     writer.add_block(
         Event.OBJECT_VERIFIED,
-        verified_s,
-        object=np.arange(len(history.objects)),
-        bytes=np.array(history.objects, dtype=np.int64),
-        gateway=plan.lanes[0].gateways[-1],
+        np.array([verified_s[job, number] for job, number, _, _ in rows]) * history.wall_per_real,
+        job=np.array([job for job, _, _, _ in rows]),
+        object=np.array([number for _, number, _, _ in rows]),
+        bytes=np.array([size for _, _, size, _ in rows], dtype=np.int64),
+        gateway=np.array([last[job] for job, _, _, _ in rows], dtype=object),
     )

@@ -17,7 +17,9 @@ from executor.scale import Scale, scale_for
 from experiments.pipeline import world_of
 from planner.dispatch import Dispatch
 from planner.plan import Plan, restated
+from simulator.assumptions import GatewayLoss, LinkChange, Noise, Ramp, Stragglers
 from simulator.simulate import simulate
+from simulator.world import World
 from tests.local import MACHINE_GBPS, execution, relayed_plan, write_source
 from tests.tiny_plans import A, B, C, D, plan_of
 
@@ -32,6 +34,7 @@ ONLY_EXECUTED = {Event.COUNTER_READ.value, Event.CPU_SAMPLED.value}
 TURN_S = 1.0
 # See test_the_table_is_the_same_on_every_supported_python.
 GOLDEN = "250cdc7e4ae574bae223abea97f37f93"
+EVENTFUL = "79b0a7ba01596c01f1f5fe2d8acf447a"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +227,36 @@ def golden_digest() -> str:
     return digest_of_bytes(canonical_bytes(golden_table().assign(run_id="golden")))
 
 
+def eventful_table() -> pd.DataFrame:
+    """Noise, stragglers, start-up, stored chunks, an outage, a lost VM and its replacement."""
+    plan = plan_of(
+        [((A, C), 1.0), ((A, B, C), 1.5), ((A, B, D, C), 1.5)],
+        {(A, C): 1.5, (A, B): 4.0, (B, C): 2.0, (B, D): 5.0, (D, C): 4.0},
+        vms_each=2,
+    )
+    world = World(
+        seed=11,
+        chunk_bytes=SIZE_BYTES,
+        noise=Noise(sigma=0.3, correlation_s=2.0),
+        stragglers=Stragglers(slow_share=0.1),
+        ramp=Ramp(rtts=3.0),
+        relays="store_and_forward",
+        relay_buffer_bytes=40 * SIZE_BYTES,
+        link_changes=(
+            LinkChange(at_s=3.0, src=B, dst=C, gbps=0.0),
+            LinkChange(at_s=8.0, src=B, dst=C, gbps=None),
+        ),
+        losses=(GatewayLoss(at_s=5.0, gateway=f"{D}#1"),),
+        recovery="replace",
+    )
+    return simulate(plan, world)
+
+
+def eventful_digest() -> str:
+    """As `golden_digest`, of a simulation in which much happens."""
+    return digest_of_bytes(canonical_bytes(eventful_table().assign(run_id="golden")))
+
+
 def test_the_same_input_gives_the_same_table() -> None:
     assert canonical_bytes(golden_table()) == canonical_bytes(golden_table())
 
@@ -232,3 +265,9 @@ def test_the_table_is_the_same_on_every_supported_python() -> None:
     """A golden digest holds them to each other. Anew, where the simulator's figures change:
     `python -c "from tests.contract.test_events import golden_digest as d; print(d())"`"""
     assert golden_digest() == GOLDEN
+
+
+def test_an_eventful_table_is_the_same_on_every_supported_python() -> None:
+    """`python -c "from tests.contract.test_events import eventful_digest as d; print(d())"`"""
+    assert outcome(eventful_table()).ok
+    assert eventful_digest() == EVENTFUL

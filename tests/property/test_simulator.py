@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from datasets.events import Event, canonical_bytes
 from datasets.outcome import outcome
 from planner.plan import Plan
+from simulator.assumptions import fixed_provisioning
 from simulator.fluid import max_min_rates
 from simulator.simulate import simulate
-from simulator.world import World, fixed_provisioning
+from simulator.world import World
 from tests.tiny_plans import A, B, C, D, plan_of
 
 MB = 10**6

@@ -9,8 +9,9 @@ from datasets.errors import InputError
 from datasets.events import Event, canonical_bytes
 from datasets.outcome import outcome
 from planner.plan import Plan
+from simulator.assumptions import LinkChange, fixed_provisioning
 from simulator.simulate import run_id_of, simulate
-from simulator.world import LinkChange, World, fixed_provisioning
+from simulator.world import World
 from tests.tiny_plans import A, B, C, D, plan_of, seconds, vm
 
 GB = 10**9

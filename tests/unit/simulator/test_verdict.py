@@ -3,9 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from datasets.outcome import outcome
+from simulator.assumptions import LinkChange
 from simulator.simulate import simulate
 from simulator.verdict import Verdict, verdict
-from simulator.world import LinkChange, World
+from simulator.world import World
 from tests.tiny_plans import A, B, C, plan_of, vm
 
 LINKS = {(A, B): 5.0, (A, C): 9.6, (C, B): 6.0}
