@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.registry import on_demand, specs
+from benchmarks.simgrid_venv import SimgridMissing
 from benchmarks.skyplane_venv import PeerMissing
 from benchmarks.spec import BenchSpec
 
@@ -108,7 +109,7 @@ def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool) -> None:
     try:
         chosen = _chosen(only)
         found = measure(chosen, rounds=rounds, tiny=tiny)
-    except PeerMissing as error:
+    except (PeerMissing, SimgridMissing) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         told = [

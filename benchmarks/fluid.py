@@ -10,8 +10,9 @@ from benchmarks.spec import BenchSpec, Sizes
 from datasets.outcome import outcome
 from datasets.units import MEBIBYTE
 from planner.plan import Plan
+from simulator.assumptions import fixed_provisioning
 from simulator.simulate import history_of, simulate
-from simulator.world import World, fixed_provisioning
+from simulator.world import World
 from tests.tiny_plans import plan_of
 
 PATHS = 8
@@ -23,12 +24,16 @@ _MILLI = 1e3
 
 @cache
 def wide_plan(mebibytes: int) -> Plan:
-    """One direct path and seven by a relay each, all of different rates, on 64 lanes."""
+    """One direct path and seven by a relay each, all of different rates, on 64 lanes.
+
+    Links are as fast as all paths together, so that the lanes just fit their VMs' time.
+    """
     source, destination = "aws:a-1", "gcp:z-1"
     relays = [f"azure:r-{at}" for at in range(1, PATHS)]
     ways = [(source, destination), *((source, relay, destination) for relay in relays)]
-    paths = [(way, 4.0 + at) for at, way in enumerate(ways)]
-    links = {pair: rate / VMS for way, rate in paths for pair in itertools.pairwise(way)}
+    paths = [(way, VMS * (2.0 + 0.7 * at)) for at, way in enumerate(ways)]
+    total = sum(rate for _, rate in paths)
+    links = {pair: total / VMS for way, _ in paths for pair in itertools.pairwise(way)}
     return plan_of(
         paths, links, size_bytes=mebibytes * MEBIBYTE, vms_each=VMS, connections=CONNECTIONS
     )

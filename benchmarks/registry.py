@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks import broadcast, fluid, frontier, gateway, growth, ledger, skyplane_peer, solve
+from benchmarks import (
+    broadcast,
+    fluid,
+    frontier,
+    gateway,
+    growth,
+    ledger,
+    plan_peer,
+    simgrid_peer,
+    skyplane_peer,
+    solve,
+)
 from benchmarks.spec import BenchSpec
 
 
@@ -26,6 +37,8 @@ def specs() -> tuple[BenchSpec, ...]:
 def on_demand(subject: str) -> tuple[BenchSpec, ...]:
     """Cases that want an environment of their own, made when `subject` asks for them by name.
 
-    Raises: PeerMissing where it cannot be made.
+    Raises: PeerMissing or SimgridMissing where it cannot be made.
     """
+    if subject == "simgrid":
+        return (*simgrid_peer.specs(), *plan_peer.specs())
     return skyplane_peer.specs() if subject == "skyplane" else ()

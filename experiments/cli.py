@@ -6,6 +6,7 @@ executing needs. Exit status: 0 done, 1 failed (or infeasible), 2 misused, 3 som
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -28,13 +29,24 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Why a plan is as it is; what could change it.",
         ),
         "check": ("planner.cli:check", "Judge a plan file, its bounds included, unaided."),
-        "simulate": ("simulator.cli:simulate", "Predicted against simulated; is the promise kept?"),
+        "simulate": (
+            "experiments.simulate_cli:simulate",
+            "Is the promise kept, and why?",
+        ),
         "execute": ("executor.cli:execute", "Carry a plan out, with real gateways and bytes."),
         "run": ("experiments.run_cli:run", "Plan, simulate and execute, side by side."),
+        "calibrate": ("experiments.calibrate_cli:calibrate", "Fit the model to executed Runs."),
+        "predict": ("experiments.predict_cli:predict", "Register a prediction; score it later."),
+        "diff": ("experiments.diff_cli:diff", "Where predicted, simulated and executed part."),
+        "figures": ("experiments.figures_cli:figures", "Draw Runs: over time, chunks, trials."),
         "audit": ("executor.cli:audit", "List what transfers left behind."),
         "gc": ("executor.cli:gc", "Remove what transfers left behind."),
     }
 )
+
+
+# A full device, or a reader that is gone.
+_OUTPUT_LOST = (errno.ENOSPC, errno.EPIPE)
 
 
 class LazyGroup(click.Group):
@@ -94,6 +106,11 @@ def exit_with(command: Callable[[], object]) -> NoReturn:
     except TradewindError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno not in _OUTPUT_LOST:
+            raise
+        click.echo(f"The result could not be written: {error.strerror}.", err=True)
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -17,6 +17,17 @@ from datasets.outcome import Outcome
 from executor.gateway import command
 from planner import cost, plan
 from planner.job import Job
+from simulator.assumptions import (
+    GatewayLoss,
+    LinkChange,
+    LinkLoss,
+    Noise,
+    Provisioning,
+    Ramp,
+    Store,
+    Stragglers,
+)
+from simulator.world import World
 
 _FIELD = re.compile(r"(\d+) ([A-Za-z][^|\n]*?) (\d+)(?=\s*(?:\||\n))")
 
@@ -146,7 +157,7 @@ def page() -> str:
         (f"`{run.PLAN}`", "the Plan, as above"),
         (f"`{run.EVENTS}`", "the event table"),
         (f"`{run.OUTCOME}`", f"what it comes to: {_names(Outcome)}; costs under `cost_usd`"),
-        (f"`{run.REPORT}`", "the page of a Run by `tradewind run`"),
+        (f"`{run.REPORT}`", "the page of the Run"),
     ]
     return f"""# Formats
 
@@ -184,19 +195,51 @@ transfer's random id.
 {_table(("file", "what it holds"), run_rows)}
 
 Every manifest has `run_id`, `kind` (`simulated` or `executed`), `plan_id`, `matrix`,
-`event_schema_version`, `events_digest` and `versions`. A simulation adds its `world`. An execution
-adds `provider`, `dispatch`, `work_conserving`, the scale (`rate_scale` k, `size_scale` b,
-`moved_bytes`, `chunk_bytes`, `record_bytes`, `connections`, `machine_gbps`), `objects`, `cpu`
-(`share`, `steal`, `bound`), `kernel_bytes`, `refused` and `host`.
+`event_schema_version`, `events_digest` and `versions`. A simulation adds its `world`, the ids of
+its `plans`, the verdict, the `matrix_of_world`, `notes`, and `trials` (`makespan_s`, `cost_usd`,
+`assumed`) where there were any (one by `tradewind run` its `world` alone); of several Plans,
+`plan.json` is the first, and a Plan that was planned anew on the way has the old
+lanes first and the new ones after them. An execution adds `provider`, `started_utc`, `dispatch`,
+`work_conserving`, the scale (`rate_scale` k, `size_scale` b, `moved_bytes`, `chunk_bytes`,
+`record_bytes`, `connections`, `machine_gbps`), `objects`, `cpu` (`share`, `steal`, `bound`),
+`kernel_bytes`, `refused` and `host`.
 
 ## Event table, schema version {EVENT_SCHEMA_VERSION}
 
 Parquet, in the order of `t_s`. The simulator and the executor both write it; `counter_read` and
-`cpu_sampled` are stamped by real gateways alone. In a simulation a chunk is sent, received at
-every hop, verified and acknowledged at one instant; in an execution these follow each other, and
-`chunk_sent` may be stamped a moment after the receiver's `chunk_received`.
+`cpu_sampled` are stamped by real gateways alone. Where relays are simulated as cut-through, a
+chunk is sent, received at every hop, verified and acknowledged at one instant; in an execution
+these follow each other, and `chunk_sent` may be stamped a moment after the receiver's
+`chunk_received`. Of a tree, `hop` is the edge's position, and a chunk is verified at each
+destination.
 
 {_events()}
+
+## World
+
+What `tradewind simulate --world FILE` reads and a simulation's manifest holds: {_names(World)}.
+Fields left out keep their values. An effect is null (or an empty list) where it is off. `noise` has
+{_names(Noise)}; `ramp` {_names(Ramp)}; `stragglers` {_names(Stragglers)}; `store` {_names(Store)};
+`provisioning` {_names(Provisioning)}; each of `loss` {_names(LinkLoss)} (`*` stands for any
+region); each of `link_changes` {_names(LinkChange)} (`gbps` 0: an outage; null: as planned); each
+of `losses` {_names(GatewayLoss)}. What each means stands in `simulator/world.py` and
+`simulator/assumptions.py`.
+
+## Plain network
+
+What `tradewind simulate --network FILE` reads: JSON; seconds, bytes, bytes a second; no latency.
+
+- `links`: `{{id: {{"capacity": c}}}}`, and optionally `changes` `[[t, c], …]` (the capacity is c
+  from t on), `outages` `[[t_down, t_up], …]` (what is under way on the link fails), `rtt_ms`.
+- `flows`: `id`, `bytes`, `path` (links), `start` or `after` (flow ids: it begins when all of them
+  have ended, and not before `start`), optionally `rate_cap`.
+- `pools`: `id`, `chunks`, `chunk_bytes`, `start`, `connections` (`id`, `path`, perhaps `rate_cap`):
+  a free connection takes the next unsent chunk. Its flows are `pool/index`.
+- `on_failure`: `restart`: a failed flow begins again from byte 0 when the link is back. A flow of 0
+  bytes ends as it begins, whatever its links do.
+
+It prints `{{"finish": {{flow: seconds}}, "makespan": seconds}}`. Sharing is max-min fair; a flow
+counts once on each link of its path.
 
 ## Command, version {command.VERSION}
 

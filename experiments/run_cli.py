@@ -71,8 +71,7 @@ def run(
     job = job_of(matrix, **asked)
     if not job.is_unicast:
         raise UnsupportedJob(
-            "Simulating and executing from or to many is not possible yet; `tradewind plan` and "
-            "`compare` plan it."
+            "Executing from or to many is not possible yet; `tradewind plan` and `simulate` are."
         )
     plans: list[Plan | tuple[str, InfeasibleJob]] = []
     for name in wanted:

@@ -1,7 +1,7 @@
 """The README shows what its commands print. Renew it: `python -m experiments.readme_page --write`.
 
-The two long examples (`run`, `fidelity`) are held by the end-to-end tests; here it is checked
-that their output is there, and every other example is run.
+The long examples (`run`, `fidelity`, `calibration_study`) are held by the end-to-end tests; here it
+is checked that their output is there, and every other example is run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ import pytest
 from experiments.readme_page import examples, make_files, renewed, run_in
 
 PAGE = Path("README.md").read_text(encoding="utf-8")
-LONG = ("tradewind run ", "python -m experiments.fidelity")
+LONG = (
+    "tradewind run ",
+    "python -m experiments.fidelity",
+    "python -m experiments.calibration_study",
+)
 # How old the figures are changes with the day; what an execution measured, with the run.
 AGE = re.compile(r"\(\d+[^)]*\sold\)")
 NUMBERS = re.compile(r"[0-9a-f]{32}|\d[\d.,e-]*|\b(netns|loopback)\b")
@@ -30,7 +34,7 @@ def test_there_are_examples_and_all_show_output() -> None:
     found = examples(PAGE)
     assert len(found) >= 7
     assert [command for command, printed in found if not printed.strip()] == []
-    assert sum(command.startswith(LONG) for command, _ in found) == 2
+    assert sum(command.startswith(LONG) for command, _ in found) == len(LONG)
 
 
 def test_every_other_example_prints_what_the_page_shows(tmp_path: Path) -> None:
