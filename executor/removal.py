@@ -86,8 +86,13 @@ def _remove_namespace(resource: Resource) -> None:
     # The kernel takes a deleted namespace apart in its own time: the client's end of the control
     # link goes at once, so that its address is free again.
     device = str(resource.spec.get("device", ""))
-    if device.startswith("tw") and Path(f"/sys/class/net/{device}").exists():
-        command(["ip", "link", "delete", device])
+
+    def delete() -> None:
+        # The kernel may take it first, between the look and the word: then it is gone, too.
+        if device.startswith("tw") and Path(f"/sys/class/net/{device}").exists():
+            command(["ip", "link", "delete", device])
+
+    retried(delete, on=ProviderError, total_s=5.0)
     remove_namespace(resource.name)
 
 
