@@ -124,16 +124,3 @@ def lane_connections(lane: Lane, connections_per_hop: int | None = None) -> int:
     A narrow hop carries the same flow on fewer, faster connections.
     """
     return connections_per_hop if connections_per_hop is not None else max(lane.connections)
-
-
-def lane_paces(
-    plan: Plan, *, work_conserving: bool, connections_per_hop: int | None = None
-) -> tuple[LanePace, ...]:
-    """The pace of each of the Plan's lanes, in their order."""
-    return tuple(
-        LanePace(
-            gbps=lane_cap_gbps(plan, lane, work_conserving),
-            connections=lane_connections(lane, connections_per_hop),
-        )
-        for lane in plan.lanes
-    )

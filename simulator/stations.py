@@ -108,23 +108,17 @@ class Stations:
         return found
 
     def whole_at(self, number: int, edges: Sequence[int], unit: Unit) -> list[tuple[int, int]]:
-        """The chunks of `unit`, as ranges, that are complete where the edges end, now that it is.
-
-        (Cut-through without buffers: every chunk.)
-        """
+        """The chunks of `unit`, as ranges, that are now complete where the edges end."""
         if self.whole:
             return [(unit.first, unit.end)]
         counts = self._pieces[number, edges[0]]
-        complete = self._counted(counts, unit, needed=self._count)
-        return complete
+        return self._counted(counts, unit, needed=self._count)
 
     def everywhere(
         self, number: int, edges: Sequence[int], first: int, end: int
     ) -> list[tuple[int, int]]:
         """Of chunks that came whole over the edges: those that are at every destination now."""
         route = self._routes[number]
-        if not self.apart:
-            return [(first, end)]
         if edges[0] not in route.ends:
             return []
         if len(route.ends) == 1:
@@ -166,10 +160,9 @@ class Stations:
 
     def reserve(self, number: int, edges: Sequence[int], unit: Unit) -> None:
         """Room for `unit` at the relay that the edges lead to is taken."""
-        if self.apart:
-            size = (unit.end - unit.first) * self._bytes(unit)
-            for place in self._after[number, edges[0]]:
-                self._held[place] += size
+        size = (unit.end - unit.first) * self._bytes(unit)
+        for place in self._after[number, edges[0]]:
+            self._held[place] += size
 
     def enter(self, number: int, edge: int, unit: Unit) -> None:
         """`unit` waits to cross `edge`."""
@@ -178,7 +171,7 @@ class Stations:
 
     def leave(self, number: int, edge: int, unit: Unit) -> None:
         """`unit` has crossed `edge`: its room before it is free."""
-        if self.apart and self._routes[number].parents[edge] >= 0:
+        if self._routes[number].parents[edge] >= 0:
             self._held[number, edge] -= (unit.end - unit.first) * self._bytes(unit)
 
     def head(self, number: int, edge: int) -> Unit | None:

@@ -66,21 +66,41 @@ def _free_port() -> int:
         return min(int(found.getsockname()[1]), 65000)
 
 
+# Real time on a shared machine: a stall in a Run of half a second is no fault of the model. What
+# is wrong in the code is wrong each time.
+ATTEMPTS = 3
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("fidelity")
 def test_executed_runs_are_predicted_scored_told_apart_replayed_and_calibrated_on(
     plan: Plan, ledger: Ledger, tmp_path: Path
 ) -> None:
-    plan_file, log = tmp_path / "plan.json", tmp_path / "predictions.jsonl"
+    told = []
+    for attempt in range(ATTEMPTS):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        missed = _looked_back_on(plan, ledger, folder)
+        if not missed:
+            return
+        told.append("; ".join(missed))
+    pytest.fail("\n".join(told))
+
+
+def _looked_back_on(plan: Plan, ledger: Ledger, folder: Path) -> list[str]:
+    """Runs of their own, looked back on; what of it depends on the machine and was missed."""
+    missed = []
+    plan_file, log = folder / "plan.json", folder / "predictions.jsonl"
     save_plan(plan, plan_file)
     call("predict", plan_file, "--register", "--log", log, "--json")
     time.sleep(0.1)
-    recorded = run_all(plan, WALLS_S, ledger=ledger, runs=tmp_path / "runs")
+    recorded = run_all(plan, WALLS_S, ledger=ledger, runs=folder / "runs")
     folders = [entry.run.folder for entry in recorded]
 
     score = call("predict", "--score", folders[0], "--log", log, "--json")["score"]["content"]
     assert not score["restated"]
-    assert score["errors"]["simulated"]["makespan"]["absolute"] < 0.1
+    if not score["errors"]["simulated"]["makespan"]["absolute"] < 0.1:
+        missed.append(f"scored: {score['errors']}")
     assert call("predict", "--verify", "--log", log, "--json")["lines"] == 2
 
     one = call("diff", folders[0], "--json")
@@ -92,27 +112,33 @@ def test_executed_runs_are_predicted_scored_told_apart_replayed_and_calibrated_o
 
     counted = [entry for entry in recorded if not entry.cpu_bound]
     if len(counted) < 3:
-        pytest.fail("The processor bound most of the runs: too busy a machine to say anything.")
-    for entry in counted:
-        _is_replayed(entry)
+        return [*missed, "the processor bound most of the runs: nothing can be said"]
+    missed += [reason for entry in counted for reason in _not_replayed(entry)]
 
-    file = tmp_path / "calibration.json"
+    file = folder / "calibration.json"
     told = call("calibrate", *folders, "-o", file, "--json")
     assert told["provider"] == "loopback"
     start_up_s = told["parameters"]["ramp_base_s"]["value"]
-    assert 0 < start_up_s < 0.2
-    assert told["error"]["mean_after"] < told["error"]["mean_before"]
-    assert str(tmp_path) not in file.read_text()
+    if not 0 < start_up_s < 0.2:
+        missed.append(f"calibrated: a start-up of {start_up_s} s")
+    if not told["error"]["mean_after"] < told["error"]["mean_before"]:
+        missed.append(f"calibrated: {told['error']}")
+    assert str(folder) not in file.read_text()
     calibrated = call("predict", plan_file, "--calibration", file, "--json")["prediction"]
     assert calibrated["calibration"] == told["digest"]
+    return missed
 
 
-def _is_replayed(entry: Recorded) -> None:
+def _not_replayed(entry: Recorded) -> list[str]:
     """The same plan in the Run's world takes as long again, but for start-up; so it does at the
-    scale of the real transfer.
+    scale of the real transfer. Where it does not, in words.
     """
+    missed = []
+    executed_s = entry.run.outcome.makespan_s
     for base in (world_as_executed(entry), replace(World(), seed=3)):
         replayed = replay_folder(entry.run.folder, base)
         again = history_of(entry.plan, replayed.world).outcome()
-        assert again.makespan_s == pytest.approx(entry.run.outcome.makespan_s, rel=0.04)
+        if again.makespan_s != pytest.approx(executed_s, rel=0.04):
+            missed.append(f"replayed: {again.makespan_s} s instead of {executed_s} s")
         assert replayed.provisioning.by_gateway.keys() == set(entry.plan.gateways)
+    return missed
