@@ -31,6 +31,7 @@ test: lint  ## the whole gate
 
 bench: setup  ## speed, as ratios side by side; never asserted
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --only transfers --only objects --only long_links --only relays
 
 lock:  ## make requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \

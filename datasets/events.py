@@ -50,6 +50,7 @@ class Event(str, Enum):
     GATEWAY_DELETED = "gateway_deleted"
     COUNTER_READ = "counter_read"
     CPU_SAMPLED = "cpu_sampled"
+    CONNECTION_SAMPLED = "connection_sampled"
     COST_ACCRUED = "cost_accrued"
     RUN_ENDED = "run_ended"
 
@@ -68,7 +69,7 @@ MEANING: Mapping[Event, str] = {
     Event.CHUNK_RESENT: "a chunk is sent again (object, chunk, path, bytes)",
     Event.OBJECT_VERIFIED: "an object's root digest was read back and is equal (object, bytes)",
     Event.LINK_CHANGED: "a link's capacity changed (src, dst; detail: gbps)",
-    Event.CONNECTION_LOST: "a data connection broke (path, hop, src, dst, connection)",
+    Event.CONNECTION_LOST: "a data connection broke (path, hop, src, dst, connection; detail: why)",
     Event.GATEWAY_NOTICE: "a gateway will be reclaimed (gateway; detail: lost_in_s)",
     Event.REPLANNED: "what is missing was planned anew (job, bytes; detail: plan, gbps or why not)",
     Event.GATEWAY_LOST: "a gateway stopped answering (gateway)",
@@ -76,6 +77,10 @@ MEANING: Mapping[Event, str] = {
     Event.GATEWAY_DELETED: "a gateway is gone (gateway)",
     Event.COUNTER_READ: "bytes by the kernel's own counter at a gateway (gateway; detail: what)",
     Event.CPU_SAMPLED: "CPU time so far (gateway; detail: cpu_s, and late_s behind its pace)",
+    Event.CONNECTION_SAMPLED: (
+        "what a data connection says of itself (path, hop, src, dst, connection; detail: "
+        "bytes_sent, bytes_received, delivery_gbps, rtt_ms, retransmitted, limited_by)"
+    ),
     Event.COST_ACCRUED: "cost since the last such row (src, dst; detail: kind, usd), real USD",
     Event.RUN_ENDED: "the run is over (detail: ok, and the reason where it is not)",
 }

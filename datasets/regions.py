@@ -20,6 +20,11 @@ def check_region(name: str) -> str:
     return name
 
 
+def is_region(name: str) -> bool:
+    """Whether `name` is written as a region is."""
+    return _REGION.fullmatch(name) is not None
+
+
 def without_zone(name: str) -> str:
     """A region as published, its GCP zone dropped: `gcp:us-east4-a` becomes `gcp:us-east4`."""
     match = _GCP_ZONE.fullmatch(name)

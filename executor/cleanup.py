@@ -1,8 +1,8 @@
 """What transfers left behind: found by the ledger or by the tags alone, listed and removed.
 
 A transfer whose client still runs is nobody else's to touch. What the ledger does not know is ours
-if its own marks say so: a gateway's arguments name its transfer and owner, a namespace its owner in
-the alias of its loopback device.
+if its own marks say so: a gateway's or link's arguments name its transfer and owner, a namespace
+its owner in the alias of its loopback device.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.canonical import Json
 from datasets.errors import ProviderError
 from executor.ledger import Ledger, Resource
-from executor.machine import end_process, find_gateways, is_alive, started
+from executor.machine import end_process, find_gateways, find_links, is_alive, started
 from executor.removal import (
     NAMESPACE_PREFIX,
     NETNS_FOLDER,
@@ -80,17 +80,22 @@ def audit(ledger: Ledger) -> Audit:
             )
     known = {entry.name for entry in left}
     with_gateways = {entry.transfer for entry in left if entry.kind == "gateway"}
-    for pid, _, its_transfer, _ in _stray_gateways():
-        if its_transfer not in with_gateways:
-            left.append(
-                Left(
-                    transfer=its_transfer,
-                    kind="gateway",
-                    name=f"process {pid}",
-                    known_by="tags",
-                    there=True,
+    with_links = {entry.transfer for entry in left if entry.kind == "link"}
+    for kind, strays, told in (
+        ("gateway", _stray(find_gateways()), with_gateways),
+        ("link", _stray(find_links()), with_links),
+    ):
+        for pid, _, its_transfer, _ in strays:
+            if its_transfer not in told:
+                left.append(
+                    Left(
+                        transfer=its_transfer,
+                        kind=kind,
+                        name=f"process {pid}",
+                        known_by="tags",
+                        there=True,
+                    )
                 )
-            )
     for namespace, its_transfer in _stray_namespaces():
         if namespace not in known:
             left.append(
@@ -131,16 +136,19 @@ def _owner_lives(owner: str) -> bool:
     return pid.isdigit() and is_alive(int(pid), start)
 
 
-def _stray_gateways() -> list[tuple[int, str, str, str]]:
-    """Gateway processes of this user whose client is gone."""
-    return [found for found in find_gateways() if not _owner_lives(found[3]) and _is_ours(found[0])]
+def _stray(processes: Sequence[tuple[int, str, str, str]]) -> list[tuple[int, str, str, str]]:
+    """Those processes of this user whose client is gone."""
+    return [found for found in processes if not _owner_lives(found[3]) and _is_ours(found[0])]
 
 
 def _is_ours(pid: int) -> bool:
+    # Not by the folder's owner: that of a process that lets nobody dump it is root.
     try:
-        return os.geteuid() in (0, os.stat(f"/proc/{pid}").st_uid)
-    except FileNotFoundError:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    (line,) = (line for line in status.splitlines() if line.startswith("Uid:"))
+    return os.geteuid() in (0, int(line.split()[1]))
 
 
 def _stray_namespaces() -> list[tuple[str, str]]:
@@ -201,10 +209,11 @@ def collect(ledger: Ledger, *, tell: Callable[[str], None] = lambda line: None) 
             tell(f"{resource.kind} {resource.name} removed")
         if clean:
             ledger.phase(transfer.id, "closed")
-    for pid, start, its_transfer, _ in _stray_gateways():
-        end_process(pid, start)
-        removed += 1
-        tell(f"gateway process {pid} of {its_transfer} ended")
+    for kind, strays in (("gateway", find_gateways()), ("link", find_links())):
+        for pid, start, its_transfer, _ in _stray(strays):
+            end_process(pid, start)
+            removed += 1
+            tell(f"{kind} process {pid} of {its_transfer} ended")
     for namespace, its_transfer in _stray_namespaces():
         remove_namespace(namespace)
         removed += 1

@@ -27,6 +27,7 @@ class Collector:
         self._acknowledged_bytes = 0
         self._closing = False
         self._heard_s: dict[str, float] = {}
+        self._forgotten: set[str] = set()
 
     def add(self, event: Event, *, detail: dict[str, Any] | None = None, **columns: Any) -> None:
         """An event of the client's own: what it asked for, what it read."""
@@ -47,13 +48,14 @@ class Collector:
                 self._take(client.gateway, batch)
         except TradewindError as error:
             with self._changed:
-                if not self._closing:
+                if not self._closing and client.gateway not in self._forgotten:
                     self._failures.setdefault(client.gateway, (time.monotonic_ns(), str(error)))
                 self._changed.notify_all()
 
     def _take(self, gateway: str, batch: Any) -> None:
         with self._changed:
-            self._heard_s[gateway] = time.monotonic()
+            if gateway not in self._forgotten:
+                self._heard_s[gateway] = time.monotonic()
             for row in batch.rows:
                 if row.event == Event.CHUNK_ACKNOWLEDGED.value:
                     self._acknowledged_bytes += row.bytes
@@ -93,13 +95,23 @@ class Collector:
         with self._changed:
             return min(self._failures.values())[1] if self._failures else ""
 
-    def silent(self, seconds: float) -> str | None:
-        """The gateway that has said nothing for longest, if that is longer than `seconds`."""
+    def has_failed(self, gateway: str) -> bool:
+        """Whether a gateway said so, or broke off what it was saying."""
         with self._changed:
-            if not self._heard_s:
-                return None
-            gateway = min(self._heard_s, key=lambda name: self._heard_s[name])
-            return gateway if time.monotonic() - self._heard_s[gateway] > seconds else None
+            return gateway in self._failures
+
+    def silent_s(self, gateway: str) -> float:
+        """How long a gateway that is watched has said nothing; 0 for any other."""
+        with self._changed:
+            heard_s = self._heard_s.get(gateway)
+            return 0.0 if heard_s is None else time.monotonic() - heard_s
+
+    def forget(self, gateway: str) -> None:
+        """It is lost: what it says or fails to say means nothing any more."""
+        with self._changed:
+            self._forgotten.add(gateway)
+            self._heard_s.pop(gateway, None)
+            self._failures.pop(gateway, None)
 
     @property
     def acknowledged_bytes(self) -> int:

@@ -7,20 +7,16 @@ the gateways stamped. Every phase is in the ledger before it begins.
 from __future__ import annotations
 
 import datetime
-import os
-import platform
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets.canonical import Json
 from datasets.errors import ProviderError, TradewindError, TransferFailed
-from datasets.events import Event, EventWriter, detail_of
-from datasets.outcome import outcome
+from datasets.events import Event, EventWriter
 from executor.collector import Collector
 from executor.configuration import (
     Setup,
@@ -29,26 +25,33 @@ from executor.configuration import (
     listing_messages,
     new_keys,
 )
+from executor.confirming import roots_of
 from executor.control import messages_pb2 as messages
-from executor.control.authority import Authority, Credentials
-from executor.control.client import CONFIRM_TIMEOUT_S, GatewayClient
+from executor.control.authority import Authority
+from executor.control.client import CONFIRM_TIMEOUT_S, GatewayClient, stop_quietly
+from executor.control.credentials import Credentials
+from executor.destinations import agreed_chunk_bytes, destinations_of, places_of
+from executor.emulation import PLAIN, Emulation
 from executor.endpoints.local import (
     Entry,
     files,
     list_source,
-    place_for,
-    root_digest,
     total_bytes,
 )
 from executor.ledger import Ledger
 from executor.machine import CpuUse, cpu_use, load
-from executor.placement import GatewaySpec, Placed, Ports
+from executor.manifest import cpu_report, host_report, kernel_agreement
+from executor.placement import Carriage, GatewaySpec, Placed, Ports
 from executor.providers import Provider
-from executor.removal import STAGING_PREFIX, remove_kind
+from executor.removal import remove_kind
+from executor.replanning import Recovery, Replan, plan_anew
+from executor.resuming import Held
 from executor.scale import Scale
+from executor.ways import pairs, require_one_source, ways_of
 from planner.billing import add_costs
 from planner.dispatch import Dispatch
-from planner.plan import Plan, require_paths
+from planner.plan import Plan
+from planner.recovery import joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +63,11 @@ _POLL_S = 0.2
 _GRACE_S = 0.5
 # Every gateway says something several times a second, if only that there is nothing new.
 SILENCE_S = 12.0
+# A relay can be done without: it is given up sooner.
+RELAY_SILENCE_S = 3.0
 STOP_TIMEOUT_S = 1.0
-DIGESTS_TIMEOUT_S = 60.0
+SAMPLE_S = 0.5
+SPILL_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,34 +81,62 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """What an execution leaves: its events and what its manifest says."""
+    """What an execution leaves: its events and what its manifest says.
+
+    `plan` is what was carried out; where it was made anew on the way, both in one.
+    """
 
     run_id: str
+    plan: Plan
     events: pd.DataFrame
     manifest: Mapping[str, Json]
-    final: Path
+    finals: Mapping[str, Path]
     warnings: tuple[str, ...]
+
+    @property
+    def final(self) -> Path:
+        """Where the first destination's tree stands."""
+        return next(iter(self.finals.values()))
 
 
 @dataclass(kw_only=True)
 class Execution:
-    """One execution of a Plan by a provider. Use `run` once."""
+    """One execution of a Plan by a provider. Use `run` once.
+
+    `destination` is one path, or one a destination region. A relay that is lost while bytes move
+    is done without; `recovery` "replan" asks `replan` for a plan of what is missing besides.
+    Where it `resumes`, what arrived before a failure stays, and the same transfer begun again, by
+    whatever plan, goes on from there.
+    """
 
     plan: Plan
     source: Path
-    destination: Path
+    destination: Path | Mapping[str, Path]
     provider: Provider
     ledger: Ledger
     scale: Scale
     ports: Ports = field(default_factory=lambda: Ports(data=DEFAULT_PORT))
     work_conserving: bool = False
     dispatch: Dispatch = "dynamic"
+    carriage: Carriage = field(default_factory=Carriage)
+    emulation: Emulation = PLAIN
+    recovery: Recovery = "resend"
+    replan: Replan | None = None
+    sample_s: float = SAMPLE_S
+    spill_bytes: int = SPILL_BYTES
+    splice: bool = True
+    resumes: bool = False
     observe: Callable[[Progress], None] = lambda progress: None
     transfer: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self) -> None:
-        require_paths(self.plan, "Executing")
+        self.emulation.require(self.provider.name)
+        require_one_source(self.plan)
+        self._destinations = destinations_of(self.plan, self.destination)
         self._clients: dict[str, GatewayClient] = {}
+        self._lost: dict[str, str] = {}
+        self._held = Held()
+        self._resumed_bytes = 0
         self._specs = gateway_specs(self.plan)
         self._entries: tuple[Entry, ...] = ()
         self._phase = ""
@@ -117,10 +151,16 @@ class Execution:
     def run(self) -> Executed:
         """Do it all. Raises: the error of whatever failed, after everything is cleaned up."""
         self._entries = list_source(self.source)
-        final = place_for(self.destination, self.source, self._entries)
-        # Beside what it will become, on the same file system: placing is renaming.
-        beside = final if final.is_dir() else final.parent
-        staging = beside / f"{STAGING_PREFIX}{self.transfer}"
+        self._places = places_of(
+            self._destinations,
+            self.source,
+            self._entries,
+            transfer=self.transfer,
+            resumes=self.resumes,
+        )
+        chunk_bytes = agreed_chunk_bytes(self._places)
+        if chunk_bytes is not None:
+            self.scale = self.scale.with_chunks_of(chunk_bytes)
         begun_ns = time.monotonic_ns()
         self._started_utc = datetime.datetime.now(datetime.timezone.utc)
         self._collector = Collector(begun_ns)
@@ -131,14 +171,14 @@ class Execution:
                 self.ledger,
                 self.transfer,
                 self._specs,
-                link_specs(self.plan, self.scale),
+                self.emulation.applied(link_specs(self.plan, self.scale), self.plan),
                 self.ports,
             )
-            setup = self._setup(placed, staging, final)
+            self._told = self._setup(placed)
             self._enter("provision")
-            self._provision(setup)
+            self._provision(self._told)
             self._enter("permit")
-            self._permit(setup)
+            self._permit(self._told)
             self._enter("transfer")
             self._move()
             self._confirm()
@@ -155,9 +195,9 @@ class Execution:
             # that has just been made good.
             self._warnings.append(f"while tearing down: {error or 'interrupted'}")
         self.ledger.phase(self.transfer, "closed")
-        return self._executed(final)
+        return self._executed()
 
-    def _setup(self, placed: Mapping[str, Placed], staging: Path, final: Path) -> Setup:
+    def _setup(self, placed: Mapping[str, Placed]) -> Setup:
         return Setup(
             plan=self.plan,
             scale=self.scale,
@@ -169,10 +209,15 @@ class Execution:
                 expiry=int(time.time()) + SESSION_LIFETIME_S,
             ),
             source=self.source.absolute(),
-            staging=staging.absolute(),
-            final=final.absolute(),
+            places=self._places,
             work_conserving=self.work_conserving,
             dispatch=self.dispatch,
+            congestion=self.carriage.congestion,
+            recovery=self.recovery,
+            sample_s=self.sample_s,
+            spill_bytes=self.spill_bytes,
+            splice=self.splice,
+            round_trips=self.emulation.rtt,
             largest_object_bytes=max((entry.size for entry in files(self._entries)), default=0),
         )
 
@@ -198,13 +243,21 @@ class Execution:
             spec.name: authority.issue(role=spec.role, gateway=spec.name) for spec in self._specs
         }
         own = authority.issue(role="client", gateway="client")
-        self.provider.provision(credentials, lease_s=LEASE_S)
-        token = self.ledger.intend(self.transfer, "staging", str(setup.staging))
+        self.provider.provision(credentials, lease_s=LEASE_S, carriage=self.carriage)
+        tokens = [
+            self.ledger.intend(self.transfer, "staging", str(place.staging))
+            for place in setup.places.values()
+        ]
         for spec in self._specs:
             self._meet(spec, setup, own)
-        for spec in self._specs:
+        # Destinations first: what they have need not be sent.
+        ends = self._of_role("destination")
+        for spec in (*ends, *(spec for spec in self._specs if spec not in ends)):
             self._configure(spec, setup)
-        self.ledger.live(token)
+            if spec in ends and spec.name.endswith("#0"):
+                self._held.hear(self._clients[spec.name])
+        for token in tokens:
+            self.ledger.live(token)
 
     def _meet(self, spec: GatewaySpec, setup: Setup, own: Credentials) -> None:
         client = GatewayClient(
@@ -218,15 +271,24 @@ class Execution:
         self._collector.watch(client)
 
     def _configure(self, spec: GatewaySpec, setup: Setup) -> None:
-        self._call(spec.name, "Configure", setup.configuration(spec))
+        told = setup.configuration(spec)
+        self._call(spec.name, "Configure", told)
+        if told.head == spec.name and spec.role == "source":
+            self._call(spec.name, "Hold", self._held.message())
         if spec.role != "relay":
             for message in listing_messages(self._entries):
                 self._call(spec.name, "AddListing", message)
         self._call(spec.name, "Prepare")
 
     def _call(self, gateway: str, method: str, request: Any = None, **options: Any) -> Any:
-        """A call that ends at once when any gateway is lost: the one called may wait for it."""
-        return self._clients[gateway].call(method, request, check=self._check, **options)
+        """A call that ends at once when a gateway is lost that it may wait for."""
+
+        def check() -> None:
+            self._check()
+            if gateway in self._lost:
+                raise TransferFailed(f"gateway {gateway} {self._lost[gateway]}")
+
+        return self._clients[gateway].call(method, request, check=check, **options)
 
     def _permit(self, setup: Setup) -> None:
         self.provider.permit()
@@ -252,51 +314,97 @@ class Execution:
         self._tell()
 
     def _check(self) -> None:
-        """Raises: TransferFailed if a gateway failed, is gone, or has fallen silent."""
+        """Do without relays that are lost. Raises: TransferFailed if anything else is."""
         self._check_lost()
-        silent = self._collector.silent(SILENCE_S)
-        if silent is not None:
-            raise TransferFailed(
-                f"Gateway {silent} has been silent for {SILENCE_S:.0f} s{self._left_as()}."
-            )
+        for gateway, limit_s in (
+            *((spec.name, RELAY_SILENCE_S) for spec in self._of_role("relay")),
+            *((spec.name, SILENCE_S) for spec in self._specs if spec.role != "relay"),
+        ):
+            if self._collector.silent_s(gateway) > limit_s:
+                self._lose(gateway, f"has been silent for {limit_s:.0f} s")
+        for spec in self._of_role("relay"):
+            if self._collector.has_failed(spec.name):
+                self._lose(spec.name, "was lost")
         if self._collector.failure:
             # What failed first is the cause; the word of it may come after its neighbours'.
             time.sleep(_GRACE_S)
-            lost = self.provider.lost()
-            reason = f"gateway {lost} was lost" if lost else self._collector.failure
+            self._check_lost()
+            lost = [f"gateway {name} {why}" for name, why in self._lost.items()]
+            reason = "; ".join((*lost, self._collector.failure))
             raise TransferFailed(f"The transfer failed: {reason}{self._left_as()}.")
 
     def _check_lost(self) -> None:
-        """Raises: TransferFailed if a gateway's process has ended."""
-        lost = self.provider.lost()
-        if lost is not None:
-            raise TransferFailed(f"Gateway {lost} was lost{self._left_as()}.")
+        """As `_check`, of gateways whose processes have ended."""
+        for gateway in self.provider.lost():
+            self._lose(gateway, "was lost")
+
+    def _lose(self, gateway: str, why: str) -> None:
+        """A gateway is lost: do without it if that is possible. Raises: TransferFailed."""
+        if gateway in self._lost:
+            return
+        self._lost[gateway] = why
+        relays = {spec.name for spec in self._of_role("relay")}
+        if gateway not in relays or self._phase in ("reserve", "provision", "permit"):
+            raise TransferFailed(f"Gateway {gateway} {why}{self._left_as()}.")
+        self._warnings.append(f"relay {gateway} {why}; its chunks went by what was left")
+        self._collector.forget(gateway)
+        self._collector.add(Event.GATEWAY_LOST, gateway=gateway, detail={"why": why})
+        self._lose_links(gateway)
+        if self.recovery == "replan" and self._phase == "transfer" and not self._confirming:
+            self._replan()
+
+    def _lose_links(self, gateway: str) -> None:
+        """Nobody waits for it any more, nor lets anybody in who says to be it."""
+        self.provider.release(gateway)
+        beside = set()
+        for src, dst in pairs(ways_of(self.plan)):
+            if gateway == dst:
+                # On its behalf: it cannot say so itself.
+                self._collector.add(Event.RULE_REVOKED, gateway=gateway, src=src, dst=dst)
+            if gateway in (src, dst):
+                beside.add(dst if gateway == src else src)
+        for name in sorted(beside - self._lost.keys()):
+            self._call(name, "Sever", messages.Peer(gateway=gateway))
+
+    def _replan(self) -> None:
+        """What is missing, by a plan over the gateways that live."""
+        moved = self._collector.acknowledged_bytes
+        missing = max(round((total_bytes(self._entries) - moved) / self.scale.size_scale), 1)
+        found = plan_anew(self.plan, self.replan, lost=sorted(self._lost), missing_bytes=missing)
+        self._collector.add(Event.REPLANNED, bytes=missing, detail=found.as_detail())
+        if found.plan is None:
+            return
+        first = len(ways_of(self.plan))
+        self.plan = joined(self.plan, found.plan, sorted(self._lost))
+        self._told = replace(self._told, plan=self.plan)
+        links = link_specs(self.plan, self.scale)
+        self.provider.extend(self.emulation.applied(links, self.plan))
+        living = [spec for spec in self._specs if spec.name not in self._lost]
+        for spec in living:
+            self._call(spec.name, "Extend", self._told.extension(spec, first=first))
+        for spec in living:
+            self._call(spec.name, "Permit", self._told.neighbours(spec.name))
+        for spec in self._of_role("source"):
+            self._call(spec.name, "Connect")
+            self._call(spec.name, "Start")
 
     def _left_as(self) -> str:
         if self._placed:
             return ""
         if self._confirming:
             return "; whether the destination was placed before is not known: look at it"
-        return "; nothing was placed at the destination"
+        kept = "; what arrived is kept: the same command goes on from there" if self.resumes else ""
+        return f"; nothing was placed at the destination{kept}"
 
     def _confirm(self) -> None:
-        digests: dict[int, dict[int, bytes]] = {entry.index: {} for entry in files(self._entries)}
-        for spec in self._of_role("source"):
-            for message in self._clients[spec.name].stream("Digests", timeout_s=DIGESTS_TIMEOUT_S):
-                for entry in message.digests:
-                    digests[entry.object][entry.chunk] = entry.digest
-        roots = [
-            messages.Root(
-                object=entry.index,
-                digest=root_digest(
-                    [digest for _, digest in sorted(digests[entry.index].items())], entry.size
-                ),
-            )
-            for entry in files(self._entries)
-        ]
-        head = self._of_role("destination")[0]
+        sources = [self._clients[spec.name] for spec in self._of_role("source")]
+        roots = roots_of(sources, self._entries)
+        for spec in self._of_role("destination"):
+            self._call(spec.name, "Settle")
         self._confirming = True
-        self._call(head.name, "Confirm", messages.Roots(roots=roots), timeout_s=CONFIRM_TIMEOUT_S)
+        for region in self._destinations:
+            head = f"{region}#0"
+            self._call(head, "Confirm", roots, timeout_s=CONFIRM_TIMEOUT_S)
 
     def _revoke(self) -> None:
         self._kernel_bytes = self.provider.kernel_bytes()
@@ -305,12 +413,14 @@ class Execution:
                 Event.COUNTER_READ, gateway=name, bytes=size_bytes, detail={"what": "interface"}
             )
         for gateway in self._clients:
-            self._refused += self._call(gateway, "Revoke").refused
+            if gateway not in self._lost:
+                self._refused += self._call(gateway, "Revoke").refused
         self._refused += self.provider.revoke()
 
     def _delete(self) -> None:
-        for client in self._clients.values():
-            client.call("Stop", timeout_s=5 * STOP_TIMEOUT_S)
+        for gateway, client in self._clients.items():
+            if gateway not in self._lost:
+                client.call("Stop", timeout_s=5 * STOP_TIMEOUT_S)
         self._collector.join()
         for client in self._clients.values():
             client.close()
@@ -321,14 +431,7 @@ class Execution:
 
     def _abandon(self) -> None:
         """After a failure: stop, revoke and remove whatever there is; gc takes what resists."""
-        stopping = [
-            threading.Thread(target=_stop_quietly, args=(client,), daemon=True)
-            for client in self._clients.values()
-        ]
-        for thread in stopping:
-            thread.start()
-        for thread in stopping:
-            thread.join(timeout=2 * STOP_TIMEOUT_S)
+        stop_quietly(self._clients.values(), timeout_s=STOP_TIMEOUT_S)
         # Closed before their links go: a channel must not look for its gateway elsewhere.
         for client in self._clients.values():
             client.close()
@@ -345,8 +448,9 @@ class Execution:
                 remove_kind(self.ledger, self.transfer, "staging")
         self.ledger.phase(self.transfer, "closed")
 
-    def _executed(self, final: Path) -> Executed:
+    def _executed(self) -> Executed:
         writer = EventWriter(self.transfer)
+        self._resumed_bytes = self._held.size_bytes(files(self._entries), self.scale.chunk_bytes)
         writer.add(
             Event.RUN_STARTED,
             0.0,
@@ -364,9 +468,10 @@ class Execution:
         events = writer.table()
         return Executed(
             run_id=self.transfer,
+            plan=self.plan,
             events=events,
             manifest=self._manifest(events),
-            final=final,
+            finals={region: place.shown for region, place in self._places.items()},
             warnings=tuple(self._warnings),
         )
 
@@ -378,65 +483,18 @@ class Execution:
             "transfer": self.transfer,
             "started_utc": self._started_utc.isoformat(timespec="milliseconds"),
             "dispatch": self.dispatch,
+            "transport": self.carriage.transport,
+            "congestion": self.carriage.congestion,
+            "recovery": self.recovery,
+            "resumed_bytes": self._resumed_bytes,
+            "lost": dict(self._lost),
             "work_conserving": self.work_conserving,
             **self.scale.as_json(),
+            "links": {"by": self.provider.links_by, **self.emulation.as_json()},
             "objects": len(files(self._entries)),
             "cpu": cpu_report(self._cpu, events, paced=not self.work_conserving),
             "kernel_bytes": kernel_agreement(events),
             "refused": self._refused,
             "warnings": list(self._warnings),
-            "host": {
-                "cores": os.cpu_count(),
-                "kernel": platform.release(),
-                "machine": platform.machine(),
-            },
+            "host": host_report(),
         }
-
-
-# The processor bound a run if the machine had less than this share idle, and a lane's sender came
-# too late to its schedule for more than this share of the time: what pacing could not make up.
-IDLE_SHARE_NEEDED = 0.10
-LATE_SHARE = 0.01
-
-
-def cpu_report(cpu: CpuUse, events: pd.DataFrame, *, paced: bool) -> dict[str, Json]:
-    """What a manifest says of the processor: the machine's shares, and whether it bound the run.
-
-    Lanes that are not paced have no schedule to be late to: then a busy machine is enough.
-    """
-    sampled = events.loc[events["event"] == Event.CPU_SAMPLED.value, "detail"].map(detail_of)
-    late_s = max((float(detail["late_s"]) for detail in sampled), default=0.0)
-    gateways_s = sum(float(detail["cpu_s"]) for detail in sampled)
-    wall_s = outcome(events).wall_s
-    late = late_s / wall_s if wall_s else 0.0
-    return {
-        "share": round(cpu.share, 4),
-        "steal": round(cpu.steal, 4),
-        "idle": round(cpu.idle, 4),
-        "late": round(late, 4),
-        "gateways_s": round(gateways_s, 3),
-        "bound": cpu.idle < IDLE_SHARE_NEEDED and (late > LATE_SHARE or not paced),
-    }
-
-
-def kernel_agreement(events: pd.DataFrame) -> dict[str, Any]:
-    """The kernel's counters against the bytes that the events claim, over all hops.
-
-    By the sockets' counters always; by the interfaces' where gateways have their own.
-    """
-    received = events.loc[events["event"] == Event.CHUNK_RECEIVED.value, "bytes"].sum()
-    counters = events.loc[events["event"] == Event.COUNTER_READ.value]
-    found: dict[str, Any] = {"event_bytes": int(received)}
-    for what in ("tcp_info", "interface"):
-        rows = counters.loc[counters["detail"].str.contains(f'"{what}"', regex=False), "bytes"]
-        if len(rows):
-            found[f"{what}_bytes"] = int(rows.sum())
-            found[f"{what}_ratio"] = round(float(rows.sum()) / max(float(received), 1.0), 4)
-    return found
-
-
-def _stop_quietly(client: GatewayClient) -> None:
-    try:
-        client.call("Stop", timeout_s=STOP_TIMEOUT_S)
-    except (TradewindError, ValueError):
-        return  # it is gone already (or its channel is), or will be ended by its id

@@ -19,6 +19,7 @@ class Rule:
     source: str
     port: int
     answers: bool
+    protocol: str = "tcp"
 
 
 def client_rules(place: Placed, ports: Ports) -> tuple[Rule, ...]:
@@ -34,19 +35,21 @@ def peer_rules(
     ports: Ports,
     head: str | None = None,
     sources: Sequence[str] = (),
+    transport: str = "tcp",
 ) -> tuple[Rule, ...]:
     """What stands while bytes move: the neighbours on the lanes.
 
-    `head` is the source gateway that holds the queue; the other `sources` call its control port.
+    `transport` is that of the data port; the control port is TCP's. `head` is the source gateway
+    that holds the queue; the other `sources` call its control port.
     """
-    rules = []
+    rules: list[Rule] = []
     for link in links:
         if link.dst == gateway:
             before = placed[link.src].address
-            rules += [Rule(source=before, port=port, answers=False) for port in _both(ports)]
+            rules += _both(before, ports, transport, answers=False)
         if link.src == gateway:
             after = placed[link.dst].address
-            rules += [Rule(source=after, port=port, answers=True) for port in _both(ports)]
+            rules += _both(after, ports, transport, answers=True)
     if gateway == head:
         rules += [
             Rule(source=placed[source].address, port=ports.control, answers=False)
@@ -58,8 +61,11 @@ def peer_rules(
     return tuple(dict.fromkeys(rules))
 
 
-def _both(ports: Ports) -> tuple[int, int]:
-    return ports.data, ports.control
+def _both(source: str, ports: Ports, transport: str, *, answers: bool) -> tuple[Rule, Rule]:
+    return (
+        Rule(source=source, port=ports.data, answers=answers, protocol=transport),
+        Rule(source=source, port=ports.control, answers=answers),
+    )
 
 
 def nft_script(table: str, address: str, rules: Sequence[Rule], *, replace: bool) -> str:
@@ -78,7 +84,9 @@ def nft_script(table: str, address: str, rules: Sequence[Rule], *, replace: bool
     for rule in rules:
         # An answer never opens a connection: a bare SYN from that port is a stranger's.
         side = "sport" if rule.answers else "dport"
-        opening = " tcp flags & (syn | ack) != syn" if rule.answers else ""
-        lines.append(f"    ip saddr {rule.source} tcp {side} {rule.port}{opening} counter accept")
+        bare = rule.answers and rule.protocol == "tcp"
+        opening = " tcp flags & (syn | ack) != syn" if bare else ""
+        match = f"{rule.protocol} {side} {rule.port}{opening}"
+        lines.append(f"    ip saddr {rule.source} {match} counter accept")
     lines += ["    counter name refused drop", "  }", "}"]
     return "\n".join(lines) + "\n"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from datasets.run import prepare_runs, write_run
+from executor.emulation import PLAIN, Emulation
 from executor.endpoints.local import list_source, total_bytes
 from executor.execute import Executed, Execution, Progress
 from executor.ledger import Ledger
-from executor.placement import Ports
+from executor.placement import Carriage, Ports
 from executor.probe import measure_gbps
 from executor.providers import find_provider
+from executor.replanning import Recovery, Replan
 from executor.scale import Scale, scale_for
 from planner.dispatch import Dispatch
 from planner.plan import Plan, restated
@@ -33,18 +35,23 @@ class Choices:
     port: int
     work_conserving: bool
     dispatch: Dispatch
+    carriage: Carriage = field(default_factory=Carriage)
+    emulation: Emulation = PLAIN
+    recovery: Recovery = "resend"
+    resumes: bool = False
 
 
 def execute_locally(
     plan: Plan,
     *,
     source: Path,
-    destination: Path,
+    destination: Path | Mapping[str, Path],
     ledger: Ledger,
     scale: Scale,
     choices: Choices,
     runs: Path,
     quiet: bool,
+    replan: Replan | None = None,
 ) -> tuple[Executed, Path]:
     """Execute and write `runs/<id>/`. Raises as `Execution.run`, or InputError."""
     prepare_runs(runs)
@@ -59,13 +66,18 @@ def execute_locally(
             ports=Ports(data=choices.port),
             work_conserving=choices.work_conserving,
             dispatch=choices.dispatch,
+            carriage=choices.carriage,
+            emulation=choices.emulation,
+            recovery=choices.recovery,
+            replan=replan,
+            resumes=choices.resumes,
             observe=observe,
         ).run()
     folder = write_run(
         runs,
         done.run_id,
         kind="executed",
-        plan=plan.as_json(),
+        plan=done.plan.as_json(),
         events=done.events,
         manifest=done.manifest,
     )
@@ -82,48 +94,18 @@ def restated_for(plan: Plan, source: Path) -> tuple[Plan, Scale]:
     return fitting, scale_for(fitting, machine_gbps=measure_gbps(), moved_bytes=size_bytes)
 
 
-class _Show:
-    """A progress bar on stderr, fed by the transfer's own events."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TransferSpeedColumn,
-        )
-        from rich.progress import Progress as Bar
-
-        self.bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self.bar.add_task("reserve", total=None)
-
-    def __call__(self, progress: Progress) -> None:
-        self.bar.update(
-            self._task,
-            description=progress.phase,
-            completed=progress.acknowledged_bytes,
-            total=progress.total_bytes or None,
-        )
-
-
 @contextmanager
 def _shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda progress: None
         return
-    show = _Show()
-    with show.bar:
-        yield show
+    # Loaded where it is shown.
+    from executor.progress import TransferBar
+
+    with TransferBar() as bar:
+        yield lambda progress: bar.show(
+            progress.phase, progress.acknowledged_bytes, progress.total_bytes
+        )
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.errors import ProviderError
+from datasets.errors import InputError, ProviderError
 
-# How a gateway process is known by its arguments alone.
+# How a gateway process, or that of an emulated link, is known by its arguments alone.
 GATEWAY_MODULE = "executor.gateway"
+LINK_MODULE = "executor.providers.tun_link"
 END_TIMEOUT_S = 5.0
 
 
@@ -84,6 +85,15 @@ def cpu_use(before: Load, after: Load) -> CpuUse:
 
 def find_gateways(transfer: str | None = None) -> tuple[tuple[int, str, str, str], ...]:
     """Gateway processes on this machine by their arguments alone: (pid, start, transfer, owner)."""
+    return _find_processes(GATEWAY_MODULE, transfer)
+
+
+def find_links(transfer: str | None = None) -> tuple[tuple[int, str, str, str], ...]:
+    """The same of the processes of emulated links."""
+    return _find_processes(LINK_MODULE, transfer)
+
+
+def _find_processes(module: str, transfer: str | None) -> tuple[tuple[int, str, str, str], ...]:
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -92,7 +102,7 @@ def find_gateways(transfer: str | None = None) -> tuple[tuple[int, str, str, str
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # gone meanwhile, or another user's
-        if GATEWAY_MODULE not in words or "--transfer" not in words or "--owner" not in words:
+        if module not in words or "--transfer" not in words or "--owner" not in words:
             continue
         its_transfer = words[words.index("--transfer") + 1]
         start = started(int(entry.name))
@@ -119,3 +129,12 @@ def end_process(pid: int, start: str) -> None:
         else:
             return
     raise ProviderError(f"process {pid} does not end")
+
+
+def check_congestion(name: str) -> None:
+    """Raises: InputError unless this kernel has the congestion control `name`; "" is any."""
+    known = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+    if name and name not in known:
+        raise InputError(
+            f"This kernel has no congestion control {name!r}; it has {', '.join(sorted(known))}."
+        )

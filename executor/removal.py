@@ -1,11 +1,13 @@
 """Removing what a transfer made: one way a kind, harmless when repeated; used by every clean-up.
 
-The kinds: `gateway` (a process), `rules` (a namespace's packet filter), `namespace`, `folder`
-(logs and workloads under the state folder), `staging` (a destination's hidden folder).
+The kinds: `gateway` and `link` (processes), `rules` (a namespace's packet filter), `namespace`,
+`folder` (logs and workloads under the state folder), `staging` (a destination's hidden folder, but
+for one that a later attempt can go on from).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -13,8 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from datasets.errors import ProviderError
+from executor.endpoints.landing import has_arrived
+from executor.endpoints.listing import PARTIAL_PREFIX
 from executor.ledger import Ledger, Resource
-from executor.machine import end_process, find_gateways, is_alive, owner_word
+from executor.machine import end_process, find_gateways, find_links, is_alive, owner_word
 from executor.retry import retried
 
 STAGING_PREFIX = ".tradewind-"
@@ -51,7 +55,7 @@ def remove_kind(ledger: Ledger, transfer: str, kind: str) -> None:
 
 def exists(resource: Resource) -> bool:
     """Whether it is there, as far as this machine shows."""
-    if resource.kind == "gateway":
+    if resource.kind in ("gateway", "link"):
         return bool(_processes_of(resource))
     if resource.kind in ("rules", "namespace"):
         return namespace_exists(resource.spec.get("namespace", resource.name))
@@ -64,14 +68,15 @@ def namespace_exists(name: str) -> bool:
 
 
 def _processes_of(resource: Resource) -> list[tuple[int, str]]:
-    # Killed between the start and its entry, a gateway is known by its arguments alone.
+    # Killed between the start and its entry, a process is known by its arguments alone.
     pid, start = resource.spec.get("pid"), resource.spec.get("started")
     if pid and start:
         return [(pid, start)] if is_alive(pid, start) else []
-    return [(found[0], found[1]) for found in find_gateways(resource.transfer)]
+    find = find_gateways if resource.kind == "gateway" else find_links
+    return [(found[0], found[1]) for found in find(resource.transfer)]
 
 
-def _remove_gateway(resource: Resource) -> None:
+def _remove_process(resource: Resource) -> None:
     for pid, start in _processes_of(resource):
         end_process(pid, start)
 
@@ -120,6 +125,8 @@ def _remove_staging(resource: Resource) -> None:
     folder = Path(resource.name)
     if not folder.name.startswith(STAGING_PREFIX):
         raise ProviderError(f"{folder} is not a staging folder; it is left alone")
+    if folder.name.startswith(os.fsdecode(PARTIAL_PREFIX)) and has_arrived(bytes(folder)):
+        return  # what the same transfer, begun again, goes on from
     if folder.exists():
         for inside in [folder, *folder.rglob("*")]:
             if inside.is_dir() and not inside.is_symlink():
@@ -129,7 +136,8 @@ def _remove_staging(resource: Resource) -> None:
 
 REMOVERS: Mapping[str, Callable[[Resource], None]] = MappingProxyType(
     {
-        "gateway": _remove_gateway,
+        "gateway": _remove_process,
+        "link": _remove_process,
         "rules": _remove_rules,
         "namespace": _remove_namespace,
         "folder": _remove_folder,

@@ -6,10 +6,12 @@ the network sets the pace and not the processor. Real seconds are wall seconds Ã
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from datasets.canonical import Json
 from datasets.units import MEBIBYTE, bytes_per_s
+from executor.ways import ways_of
 from planner.plan import Plan
 
 # A run's wall time, if the machine allows it; and the share of the machine's measured rate that the
@@ -44,6 +46,11 @@ class Scale:
     connections: int
     machine_gbps: float
 
+    def with_chunks_of(self, chunk_bytes: int) -> Scale:
+        """The same in chunks of another size: that of an attempt that is gone on from."""
+        record_bytes = math.gcd(chunk_bytes, self.record_bytes)
+        return replace(self, chunk_bytes=chunk_bytes, record_bytes=record_bytes)
+
     def as_json(self) -> dict[str, Json]:
         """As in a manifest."""
         return {
@@ -59,7 +66,7 @@ class Scale:
 
 def hop_sum_gbps(plan: Plan) -> float:
     """The sum of all rates on all hops: what the machine has to carry at k = 1."""
-    return sum(lane.gbps * len(lane.hops) for lane in plan.lanes)
+    return sum(way.gbps * len(way.edges) for way in ways_of(plan))
 
 
 def scale_for(
@@ -85,8 +92,9 @@ def scale_for(
         rate = min(max(rate, needed), max(most, rate))
     connections = CONNECTIONS
     # Lanes of next to nothing leave the tail to the others (planner/dispatch.py).
-    least_gbps = COUNTED_SHARE * total_gbps / len(plan.lanes)
-    slowest = min(lane.gbps for lane in plan.lanes if lane.gbps >= least_gbps) * rate
+    ways = ways_of(plan)
+    least_gbps = COUNTED_SHARE * total_gbps / len(ways)
+    slowest = min(way.gbps for way in ways if way.gbps >= least_gbps) * rate
     seconds = max(moved, 1) / bytes_per_s(total_gbps * rate)
     chunk = bytes_per_s(slowest) * seconds * CHUNK_SHARE / connections
     chunk_bytes = _power_of_two(chunk, LEAST_CHUNK_BYTES, MOST_CHUNK_BYTES)

@@ -39,6 +39,9 @@ VERBS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "predict": ("experiments.predict_cli:predict", "Register a prediction; score it later."),
         "diff": ("experiments.diff_cli:diff", "Where predicted, simulated and executed part."),
         "figures": ("experiments.figures_cli:figures", "Draw Runs: over time, chunks, trials."),
+        "serve": ("executor.site_cli:serve", "Serve a folder to `cp`, until stopped."),
+        "cp": ("executor.site_cli:cp", "Copy files to or from a site; goes on when run again."),
+        "verify": ("executor.site_cli:verify", "Find later rot in what was copied."),
         "audit": ("executor.cli:audit", "List what transfers left behind."),
         "gc": ("executor.cli:gc", "Remove what transfers left behind."),
     }

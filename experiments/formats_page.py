@@ -14,6 +14,7 @@ from datasets import run
 from datasets.events import COLUMNS, EVENT_SCHEMA_VERSION, MEANING
 from datasets.matrix import Link, MatrixRef, Vm
 from datasets.outcome import Outcome
+from executor.endpoints.journal import RECORD_BYTES
 from executor.gateway import command
 from planner import cost, plan
 from planner.job import Job
@@ -34,21 +35,24 @@ _FIELD = re.compile(r"(\d+) ([A-Za-z][^|\n]*?) (\d+)(?=\s*(?:\||\n))")
 _COMMAND_MEANING = {
     'magic "TWND"': "what this is",
     "version": "1",
-    "kind": "1 hello, 2 ready, 3 data, 4 acknowledge, 5 end",
+    "kind": ", ".join(f"{int(kind)} {kind.name.lower()}" for kind in command.Kind),
     "flags": "zero",
     "transfer": "which transfer",
     "object": "12 bytes that name content and place, 4 with the index in the listing",
     "session": "the session; in a hello, the ticket",
     "object size": "bytes of the whole object",
-    "offset of this record in the object": "of an acknowledgement: of its chunk",
+    "offset of this record in the object": "of an acknowledgement or a fetch: of its "
+    "chunk; of a description: the time of change in ns, two's complement; of a document: of this "
+    "piece",
     "chunk size": "bytes; how many chunks there are follows from it",
-    "payload length": "sealed bytes that follow, their 16-byte tag included; 0 but for data",
+    "payload length": "bytes that follow: of data, sealed, their 16-byte tag included; of a "
+    "document, JSON in TLS; of all else 0",
     "attempt": "which attempt at the object; part of the key",
-    "session epoch": "which key of the session",
+    "session epoch": "refused unless it is the site's",
     "session expiry (Unix s)": "refused afterwards",
     "rights": "1 write, 2 read",
-    "path": "the Plan's lane (its index in `lanes`)",
-    "key id": "which span of 64 GiB, and so which subkey",
+    "path": "the Plan's lane (its index in `lanes`); of a description: the mode",
+    "key id": "64 random bits of the connection that seals; part of the key",
     "first byte allowed": "the session's range, inclusive",
     "last byte allowed": "the session's range, inclusive",
     "reserved, zero": "refused unless zero",
@@ -87,6 +91,66 @@ _PLAN = {
     "provisioning_s": "seconds before a region's VM is ready, where the Job counts them",
     "notes": "what the strategy wants said",
 }
+
+
+_ASKS = (
+    (
+        "`put`",
+        "`path`, `name`, `entries`",
+        "a session to write, `attempt`, `received` (unit: ranges of chunks), `enquiry` (a session "
+        "that may only ask), `placed`",
+    ),
+    (
+        "`confirm`",
+        "`transfer`, `roots` (unit: root)",
+        "`placed`; read back, compared and put in its place first",
+    ),
+    ("`told`", "`transfer`", "the site forgets that it was placed"),
+    ("`get`", "`path`", "a session to read, `entries`"),
+    ("`roots`", "`transfer`", "`roots` of what is offered"),
+    ("`withdraw`", "`transfer`", "it is offered no more"),
+    (
+        "`spool`",
+        "`transfer`, `home` (`host`, `port`, `grant`), `largest`",
+        "a session to write chunks of another site's transfer, `held` (object: ranges)",
+    ),
+    ("`held`", "`transfer`", "`grant` (a session to read them), `held`"),
+    (
+        "`gather`",
+        "`transfer`, `sites` (`host`, `port`, `grant`, `held`)",
+        "how many `chunks` it fetched from them",
+    ),
+    ("`drop`", "`transfer`", "the spool is gone"),
+)
+
+_SITE_FILES = (
+    (
+        "`.tradewind-partial-<transfer>/`",
+        "a transfer that comes in: `listing`, `journal-*`, `tree`; `placing` once it is confirmed",
+    ),
+    (
+        "`journal-*`",
+        f"records of {RECORD_BYTES} bytes: unit, first chunk, end, each 8 bytes big-endian, and 8 "
+        "bytes of BLAKE3 over a fixed word and them; unit 2^64 − 1 states an attempt's number",
+    ),
+    (
+        "`.tradewind-transfers/<transfer>`",
+        "at a site: `[kind, path]`, so that any worker finds it",
+    ),
+    (
+        "`.tradewind-spool-<transfer>/<object>/`",
+        "chunks of another site's object, as a partial transfer of one file",
+    ),
+    (
+        "attribute `user.tradewind.root`",
+        "with each file that arrived: `v1`, chunk size, time of change in ns, root",
+    ),
+    (
+        "credentials",
+        "JSON of mode 0600: `version`, `address`, `name`, `authority_pem`, `certificate_pem`, "
+        "`key_pem`; a site's own, `FILE.site`: `name`, `site_key`, `epoch`, `authority_key_pem`",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +313,30 @@ with AES-256-GCM; bytes 0 to {command.SIGNED_BYTES - 1} are its associated data.
 travel the same connection backwards.
 
 {_command()}
+
+The version is of all of it: a peer refuses any other, a field of which it does not know the
+meaning, and flags or reserved bytes that are not zero.
+
+## Site, and what a copy leaves while it lasts
+
+A connection to a site's port that begins with a command is data; any other is TLS, for control:
+documents in JSON, each in commands of kind {int(command.Kind.DOCUMENT)} with its pieces in order
+(`offset`, of `object size` in all). A request has `ask`; an answer has `error` and `said` where it
+is refused.
+
+{_table(("ask", "with", "answer"), _ASKS)}
+
+An entry is `[path, kind (0 file, 1 folder, 2 link), size, mode, mtime_ns, target]`, paths and
+targets as Latin-1 of their bytes. A session is `transfer`, `session`, `epoch`, `expiry`, `rights`,
+`last_byte`, with `key` and `data_key`, which the site derives anew from its own key and all of
+these whenever it sees them in a command.
+
+{_table(("file", "what it holds"), _SITE_FILES)}
+
+A root is BLAKE3 over `tradewind root v1`, the size in 8 bytes and the BLAKE3 of each chunk, in
+order; of a pack of small files, over their roots. A transfer's id is 8 bytes of BLAKE3 over the
+place, and 8 over the place, the chunk size and the listing: the same command run again finds it,
+and a source that changed does not.
 """
 
 

@@ -71,7 +71,7 @@ def run(
     job = job_of(matrix, **asked)
     if not job.is_unicast:
         raise UnsupportedJob(
-            "Executing from or to many is not possible yet; `tradewind plan` and `simulate` are."
+            "`tradewind run` goes from one to one; for many use `plan`, `simulate` and `execute`."
         )
     plans: list[Plan | tuple[str, InfeasibleJob]] = []
     for name in wanted:

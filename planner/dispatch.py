@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from datasets.units import gigabits
-from planner.plan import Lane, Plan
+
+if TYPE_CHECKING:  # who counts chunks needs no Plan
+    from planner.plan import Lane, Plan
 
 Dispatch = Literal["dynamic", "static"]
 

@@ -7,8 +7,6 @@ who may call what is decided by that role. Certificates are short-lived.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
-from urllib.parse import quote, unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,55 +14,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from datasets.errors import SessionRefused
+from executor.control.credentials import ROLES, Credentials, Identity, host_name
 
-ROLES = ("client", "source", "relay", "destination")
 LIFETIME = datetime.timedelta(hours=24)
 _SKEW = datetime.timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a certificate says its holder is."""
-
-    transfer: str
-    role: str
-    gateway: str
-
-    def uri(self) -> str:
-        """As it stands in the certificate."""
-        return f"tradewind://{self.transfer}/{self.role}/{quote(self.gateway, safe='')}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """A certificate with its key and the authority's certificate, as PEM. Never logged."""
-
-    authority_pem: bytes
-    certificate_pem: bytes
-    key_pem: bytes
-
-
-def host_name(gateway: str) -> str:
-    """The DNS name in a gateway's certificate, which a caller insists on."""
-    return gateway.replace(":", "-").replace("#", "-") + ".tradewind"
-
-
-def identity_of(uri: str) -> Identity:
-    """The identity in a certificate's URI. Raises: SessionRefused."""
-    scheme, _, rest = uri.partition("://")
-    parts = rest.split("/")
-    if scheme != "tradewind" or len(parts) != 3 or parts[1] not in ROLES:
-        raise SessionRefused("a certificate does not name a role of a transfer")
-    return Identity(transfer=parts[0], role=parts[1], gateway=unquote(parts[2]))
-
-
 class Authority:
-    """Issues the certificates of one transfer. Its key never leaves this object."""
+    """Issues the certificates of one transfer, or of a site, whose own file alone has its key."""
 
-    def __init__(self, transfer: str, *, now: datetime.datetime) -> None:
+    def __init__(
+        self,
+        transfer: str,
+        *,
+        now: datetime.datetime,
+        lifetime: datetime.timedelta = LIFETIME,
+        key_pem: bytes | None = None,
+    ) -> None:
+        """`key_pem`: the key of an authority that goes on, a site's; by default a new one."""
         self.transfer = transfer
         self._now = now
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._lifetime = lifetime
+        self._key = ec.generate_private_key(ec.SECP256R1()) if key_pem is None else _key_of(key_pem)
         name = _name(f"tradewind transfer {transfer}")
         self._certificate = (
             self._builder(name, name, self._key.public_key())
@@ -96,7 +67,7 @@ class Authority:
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(self._now - _SKEW)
-            .not_valid_after(self._now + LIFETIME)
+            .not_valid_after(self._now + self._lifetime)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
@@ -133,12 +104,27 @@ class Authority:
         return Credentials(
             authority_pem=self._certificate.public_bytes(serialization.Encoding.PEM),
             certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
-            key_pem=key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+            key_pem=_pem_of(key),
         )
+
+    def key_pem(self) -> bytes:
+        """The authority's own key, for a site that keeps its identity. Never logged."""
+        return _pem_of(self._key)
+
+
+def _pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _key_of(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SessionRefused("an authority's key is no key on a curve")
+    return key
 
 
 def _name(common_name: str) -> x509.Name:

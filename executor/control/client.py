@@ -5,14 +5,15 @@ Only the certificate of the expected gateway is accepted; gRPC's statuses come b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 
 from datasets.errors import ProviderError, TradewindError
 from executor.control import messages_pb2 as messages
-from executor.control.authority import Credentials, host_name
+from executor.control.credentials import Credentials, host_name
 from executor.control.messages_pb2_grpc import GatewayStub
 from executor.control.server import MESSAGE_LIMITS, STATUS
 
@@ -89,3 +90,19 @@ class GatewayClient:
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
+
+
+def stop_quietly(clients: Iterable[GatewayClient], *, timeout_s: float) -> None:
+    """Ask all of them to stop, at once, whether they still can or not."""
+
+    def stop(client: GatewayClient) -> None:
+        try:
+            client.call("Stop", timeout_s=timeout_s)
+        except (TradewindError, ValueError):
+            return  # it is gone already (or its channel is), or will be ended by its id
+
+    threads = [threading.Thread(target=stop, args=(client,), daemon=True) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=2 * timeout_s)

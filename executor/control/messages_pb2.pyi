@@ -38,31 +38,49 @@ class Peer(_message.Message):
     address: str
     def __init__(self, gateway: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
+class Branch(_message.Message):
+    __slots__ = ("hop", "next", "hop_bytes_per_s", "link_bytes_per_s", "public")
+    HOP_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    HOP_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    LINK_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    hop: int
+    next: Peer
+    hop_bytes_per_s: float
+    link_bytes_per_s: float
+    public: bool
+    def __init__(self, hop: _Optional[int] = ..., next: _Optional[_Union[Peer, _Mapping]] = ..., hop_bytes_per_s: _Optional[float] = ..., link_bytes_per_s: _Optional[float] = ..., public: _Optional[bool] = ...) -> None: ...
+
 class Lane(_message.Message):
-    __slots__ = ("index", "hop", "previous", "next", "connections", "pace_bytes_per_s", "hop_bytes_per_s", "link_bytes_per_s", "incoming_bytes_per_s", "public", "planned_gbps")
+    __slots__ = ("index", "hop", "previous", "branches", "connections", "pace_bytes_per_s", "incoming_bytes_per_s", "planned_gbps", "planned_bytes_per_s", "more_window")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     HOP_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
-    NEXT_FIELD_NUMBER: _ClassVar[int]
+    BRANCHES_FIELD_NUMBER: _ClassVar[int]
     CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
     PACE_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
-    HOP_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
-    LINK_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     INCOMING_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
-    PUBLIC_FIELD_NUMBER: _ClassVar[int]
     PLANNED_GBPS_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    MORE_WINDOW_FIELD_NUMBER: _ClassVar[int]
     index: int
     hop: int
     previous: Peer
-    next: Peer
+    branches: _containers.RepeatedCompositeFieldContainer[Branch]
     connections: int
     pace_bytes_per_s: float
-    hop_bytes_per_s: float
-    link_bytes_per_s: float
     incoming_bytes_per_s: float
-    public: bool
     planned_gbps: float
-    def __init__(self, index: _Optional[int] = ..., hop: _Optional[int] = ..., previous: _Optional[_Union[Peer, _Mapping]] = ..., next: _Optional[_Union[Peer, _Mapping]] = ..., connections: _Optional[int] = ..., pace_bytes_per_s: _Optional[float] = ..., hop_bytes_per_s: _Optional[float] = ..., link_bytes_per_s: _Optional[float] = ..., incoming_bytes_per_s: _Optional[float] = ..., public: _Optional[bool] = ..., planned_gbps: _Optional[float] = ...) -> None: ...
+    planned_bytes_per_s: float
+    more_window: int
+    def __init__(self, index: _Optional[int] = ..., hop: _Optional[int] = ..., previous: _Optional[_Union[Peer, _Mapping]] = ..., branches: _Optional[_Iterable[_Union[Branch, _Mapping]]] = ..., connections: _Optional[int] = ..., pace_bytes_per_s: _Optional[float] = ..., incoming_bytes_per_s: _Optional[float] = ..., planned_gbps: _Optional[float] = ..., planned_bytes_per_s: _Optional[float] = ..., more_window: _Optional[int] = ...) -> None: ...
+
+class Lanes(_message.Message):
+    __slots__ = ("lanes",)
+    LANES_FIELD_NUMBER: _ClassVar[int]
+    lanes: _containers.RepeatedCompositeFieldContainer[Lane]
+    def __init__(self, lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("egress_bytes_per_s", "egress_public_bytes_per_s", "ingress_bytes_per_s")
@@ -101,7 +119,7 @@ class EndKeys(_message.Message):
     def __init__(self, data_key: _Optional[bytes] = ..., site_key: _Optional[bytes] = ...) -> None: ...
 
 class Configuration(_message.Message):
-    __slots__ = ("transfer", "lanes", "limits", "session", "keys", "chunk_bytes", "record_bytes", "root_path", "head", "head_address", "all_lanes", "attempt", "dispatch", "final_path", "control_port", "data_port")
+    __slots__ = ("transfer", "lanes", "limits", "session", "keys", "chunk_bytes", "record_bytes", "root_path", "head", "head_address", "all_lanes", "attempt", "dispatch", "final_path", "control_port", "data_port", "congestion", "end", "ends", "sample_s", "spill_bytes", "replans", "copies")
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     LANES_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +136,13 @@ class Configuration(_message.Message):
     FINAL_PATH_FIELD_NUMBER: _ClassVar[int]
     CONTROL_PORT_FIELD_NUMBER: _ClassVar[int]
     DATA_PORT_FIELD_NUMBER: _ClassVar[int]
+    CONGESTION_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_S_FIELD_NUMBER: _ClassVar[int]
+    SPILL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REPLANS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
     transfer: bytes
     lanes: _containers.RepeatedCompositeFieldContainer[Lane]
     limits: Limits
@@ -134,7 +159,14 @@ class Configuration(_message.Message):
     final_path: bytes
     control_port: int
     data_port: int
-    def __init__(self, transfer: _Optional[bytes] = ..., lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., session: _Optional[_Union[SessionGrant, _Mapping]] = ..., keys: _Optional[_Union[EndKeys, _Mapping]] = ..., chunk_bytes: _Optional[int] = ..., record_bytes: _Optional[int] = ..., root_path: _Optional[bytes] = ..., head: _Optional[str] = ..., head_address: _Optional[str] = ..., all_lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ..., attempt: _Optional[int] = ..., dispatch: _Optional[str] = ..., final_path: _Optional[bytes] = ..., control_port: _Optional[int] = ..., data_port: _Optional[int] = ...) -> None: ...
+    congestion: str
+    end: int
+    ends: int
+    sample_s: float
+    spill_bytes: int
+    replans: bool
+    copies: bool
+    def __init__(self, transfer: _Optional[bytes] = ..., lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., session: _Optional[_Union[SessionGrant, _Mapping]] = ..., keys: _Optional[_Union[EndKeys, _Mapping]] = ..., chunk_bytes: _Optional[int] = ..., record_bytes: _Optional[int] = ..., root_path: _Optional[bytes] = ..., head: _Optional[str] = ..., head_address: _Optional[str] = ..., all_lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ..., attempt: _Optional[int] = ..., dispatch: _Optional[str] = ..., final_path: _Optional[bytes] = ..., control_port: _Optional[int] = ..., data_port: _Optional[int] = ..., congestion: _Optional[str] = ..., end: _Optional[int] = ..., ends: _Optional[int] = ..., sample_s: _Optional[float] = ..., spill_bytes: _Optional[int] = ..., replans: _Optional[bool] = ..., copies: _Optional[bool] = ...) -> None: ...
 
 class Entry(_message.Message):
     __slots__ = ("index", "path", "kind", "size", "mode", "mtime_ns", "target")
@@ -194,19 +226,45 @@ class Tickets(_message.Message):
     tickets: _containers.RepeatedCompositeFieldContainer[Ticket]
     def __init__(self, tickets: _Optional[_Iterable[_Union[Ticket, _Mapping]]] = ...) -> None: ...
 
-class ChunkRequest(_message.Message):
-    __slots__ = ("lane",)
-    LANE_FIELD_NUMBER: _ClassVar[int]
-    lane: int
-    def __init__(self, lane: _Optional[int] = ...) -> None: ...
-
-class ChunkGrant(_message.Message):
-    __slots__ = ("object", "chunk")
+class ChunkPlace(_message.Message):
+    __slots__ = ("object", "chunk", "end")
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     object: int
     chunk: int
-    def __init__(self, object: _Optional[int] = ..., chunk: _Optional[int] = ...) -> None: ...
+    end: int
+    def __init__(self, object: _Optional[int] = ..., chunk: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class ChunkRequest(_message.Message):
+    __slots__ = ("lane", "take", "acknowledged", "lost", "lane_lost", "why")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    TAKE_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    LANE_LOST_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    lane: int
+    take: bool
+    acknowledged: _containers.RepeatedCompositeFieldContainer[ChunkPlace]
+    lost: _containers.RepeatedCompositeFieldContainer[ChunkPlace]
+    lane_lost: bool
+    why: str
+    def __init__(self, lane: _Optional[int] = ..., take: _Optional[bool] = ..., acknowledged: _Optional[_Iterable[_Union[ChunkPlace, _Mapping]]] = ..., lost: _Optional[_Iterable[_Union[ChunkPlace, _Mapping]]] = ..., lane_lost: _Optional[bool] = ..., why: _Optional[str] = ...) -> None: ...
+
+class ChunkGrant(_message.Message):
+    __slots__ = ("object", "chunk", "over", "again", "done")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    object: int
+    chunk: int
+    over: bool
+    again: bool
+    done: _containers.RepeatedCompositeFieldContainer[ChunkPlace]
+    def __init__(self, object: _Optional[int] = ..., chunk: _Optional[int] = ..., over: _Optional[bool] = ..., again: _Optional[bool] = ..., done: _Optional[_Iterable[_Union[ChunkPlace, _Mapping]]] = ...) -> None: ...
 
 class EventRow(_message.Message):
     __slots__ = ("event", "at_ns", "object", "chunk", "path", "hop", "src", "dst", "connection", "bytes", "detail")
@@ -261,6 +319,22 @@ class ChunkDigests(_message.Message):
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     digests: _containers.RepeatedCompositeFieldContainer[ChunkDigest]
     def __init__(self, digests: _Optional[_Iterable[_Union[ChunkDigest, _Mapping]]] = ...) -> None: ...
+
+class ChunkRange(_message.Message):
+    __slots__ = ("object", "first", "end")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    object: int
+    first: int
+    end: int
+    def __init__(self, object: _Optional[int] = ..., first: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class ChunkRanges(_message.Message):
+    __slots__ = ("ranges",)
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    ranges: _containers.RepeatedCompositeFieldContainer[ChunkRange]
+    def __init__(self, ranges: _Optional[_Iterable[_Union[ChunkRange, _Mapping]]] = ...) -> None: ...
 
 class Root(_message.Message):
     __slots__ = ("object", "digest")

@@ -104,6 +104,31 @@ class GatewayStub:
                 request_serializer=executor_dot_control_dot_messages__pb2.ChunkRequest.SerializeToString,
                 response_deserializer=executor_dot_control_dot_messages__pb2.ChunkGrant.FromString,
                 _registered_method=True)
+        self.Extend = channel.unary_unary(
+                '/tradewind.control.v1.Gateway/Extend',
+                request_serializer=executor_dot_control_dot_messages__pb2.Configuration.SerializeToString,
+                response_deserializer=executor_dot_control_dot_messages__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Sever = channel.unary_unary(
+                '/tradewind.control.v1.Gateway/Sever',
+                request_serializer=executor_dot_control_dot_messages__pb2.Peer.SerializeToString,
+                response_deserializer=executor_dot_control_dot_messages__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Received = channel.unary_stream(
+                '/tradewind.control.v1.Gateway/Received',
+                request_serializer=executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+                response_deserializer=executor_dot_control_dot_messages__pb2.ChunkRanges.FromString,
+                _registered_method=True)
+        self.Hold = channel.unary_unary(
+                '/tradewind.control.v1.Gateway/Hold',
+                request_serializer=executor_dot_control_dot_messages__pb2.ChunkRanges.SerializeToString,
+                response_deserializer=executor_dot_control_dot_messages__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Settle = channel.unary_unary(
+                '/tradewind.control.v1.Gateway/Settle',
+                request_serializer=executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+                response_deserializer=executor_dot_control_dot_messages__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class GatewayServicer:
@@ -193,6 +218,36 @@ class GatewayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Extend(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Sever(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Received(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hold(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Settle(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -265,6 +320,31 @@ def add_GatewayServicer_to_server(servicer, server):
                     servicer.NextChunk,
                     request_deserializer=executor_dot_control_dot_messages__pb2.ChunkRequest.FromString,
                     response_serializer=executor_dot_control_dot_messages__pb2.ChunkGrant.SerializeToString,
+            ),
+            'Extend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Extend,
+                    request_deserializer=executor_dot_control_dot_messages__pb2.Configuration.FromString,
+                    response_serializer=executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+            ),
+            'Sever': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sever,
+                    request_deserializer=executor_dot_control_dot_messages__pb2.Peer.FromString,
+                    response_serializer=executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+            ),
+            'Received': grpc.unary_stream_rpc_method_handler(
+                    servicer.Received,
+                    request_deserializer=executor_dot_control_dot_messages__pb2.Empty.FromString,
+                    response_serializer=executor_dot_control_dot_messages__pb2.ChunkRanges.SerializeToString,
+            ),
+            'Hold': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hold,
+                    request_deserializer=executor_dot_control_dot_messages__pb2.ChunkRanges.FromString,
+                    response_serializer=executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+            ),
+            'Settle': grpc.unary_unary_rpc_method_handler(
+                    servicer.Settle,
+                    request_deserializer=executor_dot_control_dot_messages__pb2.Empty.FromString,
+                    response_serializer=executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -645,6 +725,141 @@ class Gateway:
             '/tradewind.control.v1.Gateway/NextChunk',
             executor_dot_control_dot_messages__pb2.ChunkRequest.SerializeToString,
             executor_dot_control_dot_messages__pb2.ChunkGrant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Extend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradewind.control.v1.Gateway/Extend',
+            executor_dot_control_dot_messages__pb2.Configuration.SerializeToString,
+            executor_dot_control_dot_messages__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sever(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradewind.control.v1.Gateway/Sever',
+            executor_dot_control_dot_messages__pb2.Peer.SerializeToString,
+            executor_dot_control_dot_messages__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Received(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tradewind.control.v1.Gateway/Received',
+            executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+            executor_dot_control_dot_messages__pb2.ChunkRanges.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradewind.control.v1.Gateway/Hold',
+            executor_dot_control_dot_messages__pb2.ChunkRanges.SerializeToString,
+            executor_dot_control_dot_messages__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Settle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradewind.control.v1.Gateway/Settle',
+            executor_dot_control_dot_messages__pb2.Empty.SerializeToString,
+            executor_dot_control_dot_messages__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,12 +17,13 @@ from datasets.errors import (
     TradewindError,
     TransferFailed,
 )
-from executor.control.authority import Credentials, Identity, identity_of
+from executor.control.credentials import Credentials, Identity, identity_of
 from executor.control.messages_pb2_grpc import add_GatewayServicer_to_server
 
 _CLIENT = frozenset({"client"})
 
-# Which role may make which call. A relay may only ask its neighbour to let its connections in.
+# Which role may make which call. A relay may only ask its neighbour to let its connections in; so
+# may a destination, from which a tree goes on.
 ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "Describe": _CLIENT,
@@ -35,9 +36,14 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType(
         "Watch": _CLIENT,
         "Digests": _CLIENT,
         "Confirm": _CLIENT,
+        "Received": _CLIENT,
+        "Hold": _CLIENT,
         "Revoke": _CLIENT,
         "Stop": _CLIENT,
-        "Admit": frozenset({"source", "relay"}),
+        "Extend": _CLIENT,
+        "Sever": _CLIENT,
+        "Settle": _CLIENT,
+        "Admit": frozenset({"source", "relay", "destination"}),
         "NextChunk": frozenset({"source"}),
     }
 )

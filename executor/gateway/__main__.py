@@ -13,10 +13,10 @@ import sys
 import time
 
 from datasets.errors import ProviderError
-from executor.control.authority import Credentials
+from executor.control.credentials import Credentials
 from executor.control.server import serve
 from executor.gateway.daemon import Bootstrap, Gateway
-from executor.gateway.transport import listen
+from executor.gateway.privileges import drop_capabilities, keep_to_self
 
 
 def main() -> int:
@@ -26,12 +26,16 @@ def main() -> int:
     parser.add_argument("--gateway", required=True)
     parser.add_argument("--owner", required=True, help="PID:STARTED of the client, for gc")
     arguments = parser.parse_args()
-    bootstrap = _bootstrap(json.loads(sys.stdin.readline()), arguments)
     try:
-        listener = listen(bootstrap.address, bootstrap.data_port)
+        keep_to_self()
+        bootstrap = _bootstrap(json.loads(sys.stdin.readline()), arguments)
+        drop_capabilities(bootstrap.role, congestion=bootstrap.congestion)
+    except ProviderError as error:
+        return _say({"error": str(error)}, status=1)
+    try:
+        gateway = Gateway(bootstrap)
     except OSError as error:
         return _say({"error": f"data port {bootstrap.data_port}: {error.strerror}"}, status=1)
-    gateway = Gateway(bootstrap, listener)
     try:
         server = serve(
             gateway,
@@ -59,6 +63,8 @@ def _bootstrap(told: dict[str, str], arguments: argparse.Namespace) -> Bootstrap
         control_port=int(told["control_port"]),
         data_port=int(told["data_port"]),
         lease_s=float(told["lease_s"]),
+        transport=told.get("transport", "tcp"),
+        congestion=told.get("congestion", ""),
         credentials=Credentials(
             authority_pem=base64.b64decode(told["authority"]),
             certificate_pem=base64.b64decode(told["certificate"]),

@@ -30,6 +30,7 @@ _LAYOUT = struct.Struct(">4sBBH16s16s16sQQIIIIQIIQQQ16s16s")
 if _LAYOUT.size != COMMAND_BYTES:
     raise AssertionError("the command's layout is not 160 bytes")
 _RESERVED = bytes(16)
+_PAYLOAD_LENGTH_AT = 76
 
 
 class Kind(IntEnum):
@@ -38,9 +39,15 @@ class Kind(IntEnum):
     HELLO = 1  # opens a data connection, under a ticket's key
     READY = 2  # its answer, when the whole lane stands
     DATA = 3  # a sealed record follows
-    ACKNOWLEDGE = 4  # the chunk at this offset is written
+    ACKNOWLEDGE = 4  # the chunk at this offset is written, and on disk
     END = 5  # nothing more comes on this connection
+    FETCH = 6  # asks for the chunk at this offset; records of it come back
+    ENQUIRE = 7  # asks a site that has chunk 0 what an object is
+    DESCRIBE = 8  # its answer: size, chunk size, attempt; an object size of 0: not here
+    DOCUMENT = 9  # a document in JSON follows; over TLS only
 
+
+_WITH_PAYLOAD = (Kind.DATA, Kind.DOCUMENT)
 
 RIGHT_WRITE = 1
 RIGHT_READ = 2
@@ -97,6 +104,20 @@ def pack_into(buffer: memoryview, command: Command) -> None:
     )
 
 
+def frame_bytes(buffer: bytes | bytearray | memoryview) -> int:
+    """Length of the frame whose first 160 bytes these are: all that a transport reads of it.
+
+    Raises: SessionRefused if it is no command of this version, or states an impossible length.
+    """
+    magic, version = struct.unpack_from(">4sB", buffer)
+    (payload_length,) = struct.unpack_from(">I", buffer, _PAYLOAD_LENGTH_AT)
+    if magic != MAGIC or version != VERSION:
+        raise SessionRefused("what came is not a command of version 1")
+    if payload_length > MOST_PAYLOAD_BYTES:
+        raise SessionRefused(f"a command states {payload_length} bytes of payload")
+    return COMMAND_BYTES + int(payload_length)
+
+
 def parse(buffer: bytes | bytearray | memoryview) -> Command:
     """The command in the first 160 bytes; the MAC is the caller's to check.
 
@@ -131,7 +152,7 @@ def parse(buffer: bytes | bytearray | memoryview) -> Command:
         raise SessionRefused("what came is not a command of version 1")
     if kind not in Kind._value2member_map_ or flags or reserved != _RESERVED:
         raise SessionRefused(f"a command of unknown kind {kind}, or with reserved bits set")
-    if payload_length > MOST_PAYLOAD_BYTES or (kind != Kind.DATA and payload_length):
+    if payload_length > MOST_PAYLOAD_BYTES or (kind not in _WITH_PAYLOAD and payload_length):
         raise SessionRefused(f"a command of kind {kind} states {payload_length} bytes of payload")
     return Command(
         kind=Kind(kind),

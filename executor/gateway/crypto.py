@@ -1,8 +1,11 @@
 """Keys and sealing: the only place where keys are derived, records sealed and commands signed.
 
-AES-256-GCM; a subkey by HKDF-SHA256 for each (object, attempt, 64 GiB span); the nonce is the
-record's number in the span. A record's size is fixed for a transfer and a fresh master key is made
-for each, so no nonce covers two plaintexts, and no key covers more than 64 GiB.
+AES-256-GCM; a subkey by HKDF-SHA256 for each (object, attempt, 64 GiB span, key id); the nonce is
+the record's number in the span. The key id is 64 random bits that whoever seals draws anew for each
+connection, on which it seals a record once: a chunk that is sent again, by another connection,
+after a crash or from a source that changed, is under another subkey. So no nonce covers two
+plaintexts (nor one plaintext under two commands, which would give the authentication key away), and
+no key covers more than 64 GiB.
 """
 
 from __future__ import annotations
@@ -40,9 +43,23 @@ def _derive(key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=purpose).derive(key)
 
 
-def session_key(site_key: bytes, session: bytes, epoch: int) -> bytes:
-    """The key that signs a session's commands; any worker of the site derives it."""
-    return _derive(site_key, b"tradewind session v1" + session + epoch.to_bytes(4, "big"))
+def new_key_id() -> int:
+    """64 random bits: the key id of one connection."""
+    return int.from_bytes(secrets.token_bytes(8), "big")
+
+
+def session_key(site_key: bytes, grant: bytes) -> bytes:
+    """The key that signs a session's commands; any worker of the site derives it.
+
+    `grant` is all that was granted (`Session.grant`), as it stands in each command: a command that
+    claims anything else would have to be signed under another key.
+    """
+    return _derive(site_key, b"tradewind session v1" + grant)
+
+
+def session_data_key(site_key: bytes, grant: bytes) -> bytes:
+    """The master key of a session's data, where the site is an end: derived, nothing to store."""
+    return _derive(site_key, b"tradewind session data v1" + grant)
 
 
 def sign(buffer: memoryview, key: bytes) -> None:
@@ -81,19 +98,24 @@ class Sealer:
         self._record_bytes = record_bytes
         self._cipher = lru_cache(maxsize=4096)(self._make_cipher)
 
-    def _make_cipher(self, object_id: bytes, attempt: int, span: int) -> AESGCM:
+    def _make_cipher(self, object_id: bytes, attempt: int, span: int, key_id: int) -> AESGCM:
         purpose = b"tradewind data v1" + object_id + attempt.to_bytes(4, "big")
-        return AESGCM(_derive(self._master_key, purpose + span.to_bytes(8, "big")))
+        place = span.to_bytes(8, "big") + key_id.to_bytes(8, "big")
+        return AESGCM(_derive(self._master_key, purpose + place))
 
     def _place(self, command: Command) -> tuple[AESGCM, bytes]:
         span, inside = divmod(command.offset, SPAN_BYTES)
         number, rest = divmod(inside, self._record_bytes)
-        if rest or command.key_id != span:
+        if rest:
             raise SessionRefused(f"a record begins at byte {command.offset}, where none can")
-        return self._cipher(command.object_id, command.attempt, span), number.to_bytes(12, "big")
+        cipher = self._cipher(command.object_id, command.attempt, span, command.key_id)
+        return cipher, number.to_bytes(12, "big")
 
     def seal(self, buffer: memoryview, command: Command, plain: memoryview, key: bytes) -> int:
-        """Command, ciphertext and tag into `buffer`, signed under `key`; the length in all."""
+        """Command, ciphertext and tag into `buffer`, signed under `key`; the length in all.
+
+        `plain` may stand in `buffer` where the ciphertext will.
+        """
         end = COMMAND_BYTES + len(plain) + TAG_BYTES
         cipher, nonce = self._place(command)
         pack_into(buffer, command)
@@ -102,7 +124,10 @@ class Sealer:
         return end
 
     def open(self, command: Command, head: memoryview, sealed: memoryview, into: memoryview) -> int:
-        """The plaintext of `sealed` into `into`; its length. Raises: IntegrityError."""
+        """The plaintext of `sealed` into `into`, which may be `sealed` itself; its length.
+
+        Raises: IntegrityError.
+        """
         cipher, nonce = self._place(command)
         length = len(sealed) - TAG_BYTES
         try:

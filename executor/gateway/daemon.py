@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import resource
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from datasets.errors import IntegrityError, SessionRefused, TradewindError, TransferFailed
+from datasets.errors import IntegrityError, SessionRefused, TransferFailed
 from datasets.events import Event
 from executor.control import messages_pb2 as messages
-from executor.control.authority import Credentials
 from executor.control.client import GatewayClient
+from executor.control.credentials import Credentials
 from executor.control.server import caller
-from executor.endpoints.local import Entry, EntryKind, Staging, check_space, files, total_bytes
-from executor.gateway.chunks import Chunk, ChunkQueue
+from executor.endpoints.intervals import IntervalSet
+from executor.endpoints.landing import Landing
+from executor.endpoints.local import Entry, EntryKind, check_space, files, total_bytes
+from executor.gateway import stripe
+from executor.gateway.chunks import ChunkQueue
 from executor.gateway.crypto import Sealer
-from executor.gateway.destination import Destination
-from executor.gateway.hops import Doorkeeper, Ticket, answer_ready, open_hop
+from executor.gateway.feed import HeadsFeed, OwnFeed
 from executor.gateway.limits import Limits
 from executor.gateway.log import GatewayLog
-from executor.gateway.relay import Relay
 from executor.gateway.session import Session
-from executor.gateway.source import Source
-from executor.gateway.transport import Connection
+from executor.gateway.source import Source, window_of
+from executor.gateway.usher import Usher
+from executor.gateway.writer import Writer
 from planner.dispatch import LanePace
 
 _DIGESTS_A_MESSAGE = 5000
+# How long the head source waits for lanes of a plan made anew, once none is left.
+REPLAN_S = 30.0
+
+
+def pace_of(lane: messages.Lane) -> LanePace:
+    """What a lane is good for, as dispatch has it."""
+    return LanePace(gbps=lane.planned_gbps, connections=lane.connections)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,35 +56,37 @@ class Bootstrap:
     data_port: int
     lease_s: float
     credentials: Credentials
+    transport: str = "tcp"
+    congestion: str = ""
 
 
 class Gateway:
     """The control calls (`messages.proto`), each allowed by role before it gets here."""
 
-    def __init__(self, bootstrap: Bootstrap, doorkeeper_socket: Any) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self._about = bootstrap
         self._log = GatewayLog()
-        self._transfer = bytes.fromhex(bootstrap.transfer)
         self._entries: list[Entry] = []
         self._configuration = messages.Configuration()
-        self._lanes: dict[int, messages.Lane] = {}
         self._neighbours: dict[str, GatewayClient] = {}
-        self._numbers = itertools.count()
-        self._connections: list[tuple[messages.Lane, int, Connection]] = []
-        self._open_sockets: list[Connection] = []
-        self._queue: ChunkQueue | None = None
+        self._feed: OwnFeed | HeadsFeed | None = None
         self._source: Source | None = None
-        self._destination: Destination | None = None
-        self._relay: Relay | None = None
-        self._staging: Staging | None = None
+        self._landing: Landing | None = None
+        self._held: dict[int, IntervalSet] = {}
         self._limits: Limits | None = None
         self._lock = threading.Lock()
+        self._usher = Usher(
+            gateway=bootstrap.gateway,
+            role=bootstrap.role,
+            address=bootstrap.address,
+            data_port=bootstrap.data_port,
+            transport=bootstrap.transport,
+            transfer=bytes.fromhex(bootstrap.transfer),
+            log=self._log,
+            neighbour=self._neighbour,
+        )
         self.stopped = threading.Event()
         self.last_seen = time.monotonic()
-        self._door = Doorkeeper(
-            doorkeeper_socket, transfer=self._transfer, log=self._log, welcome=self._welcome
-        )
-        threading.Thread(target=self._door.run, daemon=True).start()
 
     # The calls of the client, in the order in which they come.
 
@@ -94,8 +104,20 @@ class Gateway:
         if self._about.role == "relay" and (request.keys.data_key or request.keys.site_key):
             raise SessionRefused("a relay was offered keys; it must not hold any")
         self._configuration = request
-        self._lanes = {lane.index: lane for lane in request.lanes}
         self._limits = Limits(request)
+        self._usher.configure(request, self._limits)
+        return messages.Empty()
+
+    def Extend(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
+        """More lanes, while bytes move: those of a plan made anew."""
+        self._seen()
+        self._require_limits().add(request.lanes)
+        self._usher.extend(request.lanes)
+        if isinstance(self._feed, OwnFeed):
+            lanes = request.all_lanes
+            # The new plan has the old lanes' capacity: they finish what they carry.
+            self._feed.queue.retire()
+            self._feed.queue.joined([pace_of(lane) for lane in lanes], self._expected_s(lanes))
         return messages.Empty()
 
     def AddListing(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
@@ -121,13 +143,6 @@ class Gateway:
         configuration, entries = self._configuration, tuple(self._entries)
         limits = self._require_limits()
         if self._about.role == "relay":
-            self._relay = Relay(
-                gateway=self._about.gateway,
-                transfer=self._transfer,
-                record_bytes=configuration.record_bytes,
-                limits=limits,
-                log=self._log,
-            )
             return messages.Empty()
         grant = configuration.session
         session = Session(
@@ -143,7 +158,7 @@ class Gateway:
         if self._about.role == "source":
             self._prepare_source(entries, session, sealer, limits)
         else:
-            self._prepare_destination(entries, session, sealer, limits)
+            self._prepare_destination(entries, session, sealer)
         return messages.Empty()
 
     def _prepare_source(
@@ -151,14 +166,20 @@ class Gateway:
     ) -> None:
         configuration = self._configuration
         if configuration.head == self._about.gateway:
-            self._queue = ChunkQueue(
+            lanes = configuration.all_lanes
+            queue = ChunkQueue(
                 files(entries),
                 chunk_bytes=configuration.chunk_bytes,
-                paces=[
-                    LanePace(gbps=lane.planned_gbps, connections=lane.connections)
-                    for lane in configuration.all_lanes
-                ],
+                paces=[pace_of(lane) for lane in lanes],
                 dispatch="static" if configuration.dispatch == "static" else "dynamic",
+                ends=max(configuration.ends, 1),
+                expected_s=self._expected_s(lanes),
+                held=self._held,
+            )
+            self._feed = OwnFeed(queue, self._stranded)
+        else:
+            self._feed = HeadsFeed(
+                self._ask_head, entries=files(entries), chunk_bytes=configuration.chunk_bytes
             )
         self._source = Source(
             gateway=self._about.gateway,
@@ -168,53 +189,102 @@ class Gateway:
             sealer=sealer,
             limits=limits,
             log=self._log,
-            take=self._take,
+            feed=self._feed,
         )
 
+    def _expected_s(self, lanes: Iterable[messages.Lane]) -> list[float]:
+        """How long a chunk should be under way on each lane while its window is full."""
+        chunk_bytes = self._configuration.chunk_bytes
+        return [
+            window_of(lane) * chunk_bytes * lane.connections / lane.planned_bytes_per_s
+            if lane.planned_bytes_per_s
+            else 0.0
+            for lane in lanes
+        ]
+
+    def _stranded(self, why: str) -> None:
+        """No lane is left: the end, unless a plan made anew brings others in time."""
+        threading.Thread(target=self._await_lanes, args=(why,), daemon=True).start()
+
+    def _await_lanes(self, why: str) -> None:
+        deadline_s = time.monotonic() + (REPLAN_S if self._configuration.replans else 0.0)
+        while time.monotonic() < deadline_s and not self.stopped.wait(0.1):
+            if isinstance(self._feed, OwnFeed) and self._feed.queue.living:
+                return
+        self._log.fail(f"no lane is left to the destination: {why}")
+
+    def _ask_head(self, request: messages.ChunkRequest) -> messages.ChunkGrant:
+        head = self._neighbour(self._configuration.head, self._configuration.head_address)
+        grant: messages.ChunkGrant = head.call("NextChunk", request)
+        return grant
+
     def _prepare_destination(
-        self, entries: tuple[Entry, ...], session: Session, sealer: Sealer, limits: Limits
+        self, entries: tuple[Entry, ...], session: Session, sealer: Sealer
     ) -> None:
         configuration = self._configuration
-        self._staging = Staging(configuration.root_path, entries)
-        if configuration.head == self._about.gateway:
-            parent = os.path.dirname(configuration.root_path)
+        folder = configuration.root_path
+        if configuration.head == self._about.gateway and not os.path.isdir(folder):
+            parent = os.path.dirname(folder)
             check_space(Path(os.fsdecode(parent)), total_bytes(entries))
-            self._staging.create()
-        self._destination = Destination(
+        self._landing = Landing(
+            folder, entries, chunk_bytes=configuration.chunk_bytes, packed=False
+        )
+        self._usher.writer = Writer(
             gateway=self._about.gateway,
             configuration=configuration,
             entries=files(entries),
             session=session,
             sealer=sealer,
-            limits=limits,
             log=self._log,
-            staging=self._staging,
+            landing=self._landing,
         )
 
-    def Permit(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
-        """Let these neighbours in."""
+    def Received(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Iterator[messages.ChunkRanges]:
+        """At a destination: what earlier attempts brought here."""
         self._seen()
-        self._door.permit({peer.gateway: peer.address for peer in request.peers})
-        for peer in request.peers:
-            self._log.stamp(Event.RULE_ADDED, src=peer.gateway, dst=self._about.gateway)
+        if self._landing is None:
+            raise TransferFailed("this gateway is no destination")
+        found = [
+            messages.ChunkRange(object=index, first=first, end=end)
+            for index, ranges in sorted(self._landing.received().items())
+            for first, end in ranges
+        ]
+        for start in range(0, len(found), _DIGESTS_A_MESSAGE):
+            yield messages.ChunkRanges(ranges=found[start : start + _DIGESTS_A_MESSAGE])
+
+    def Hold(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
+        """At the head source, before `Prepare`: chunks that need not be sent."""
+        self._seen()
+        for entry in request.ranges:
+            self._held.setdefault(entry.object, IntervalSet()).add(entry.first, entry.end)
+        return messages.Empty()
+
+    def Permit(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
+        """Let these neighbours in, beside those that are."""
+        self._seen()
+        self._usher.permit({peer.gateway: peer.address for peer in request.peers})
         return messages.Empty()
 
     def Connect(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
-        """At a source: open every lane to the destination, hop by hop."""
+        """At a source: open every lane that is not open to the destination, hop by hop."""
         self._seen()
-        for lane in self._lanes.values():
-            for connection in self._open(lane, lane.connections):
-                number = next(self._numbers)
-                self._stamp_open(lane, number)
-                self._connections.append((lane, number, connection))
+        self._usher.open_lanes()
         return messages.Empty()
 
     def Start(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
-        """At a source: begin to send; `Watch` tells how it goes."""
+        """At a source: send by all that was opened since; `Watch` tells how it goes."""
         self._seen()
         if self._source is None:
             raise TransferFailed("this gateway is no source that is ready")
-        threading.Thread(target=self._source.run, args=(self._connections,), daemon=True).start()
+        self._source.start(self._usher.new_stripes(), stripe.run)
+        return messages.Empty()
+
+    def Sever(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
+        """A neighbour is lost: close what stands with it, and let it in no more."""
+        self._seen()
+        self._usher.sever(request.gateway)
         return messages.Empty()
 
     def Watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[messages.EventBatch]:
@@ -226,55 +296,59 @@ class Gateway:
     def Digests(
         self, request: Any, context: grpc.ServicerContext
     ) -> Iterator[messages.ChunkDigests]:
-        """At a source: the digest of every chunk it sent."""
+        """At a source: the digest of every chunk it sent, and of those that it need not send."""
         self._seen()
         if self._source is None:
             raise TransferFailed("this gateway is no source")
+        digests = self._source.digests()
+        for index, ranges in self._held.items():
+            for first, end in ranges:
+                for chunk in range(first, end):
+                    self._seen()
+                    if (index, chunk) not in digests:
+                        digests[index, chunk] = self._source.digest_of(index, chunk)
         found = [
             messages.ChunkDigest(object=place[0], chunk=place[1], digest=digest)
-            for place, digest in sorted(self._source.digests().items())
+            for place, digest in sorted(digests.items())
         ]
         for start in range(0, len(found), _DIGESTS_A_MESSAGE):
             yield messages.ChunkDigests(digests=found[start : start + _DIGESTS_A_MESSAGE])
 
+    def Settle(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
+        """At a destination: nothing is written any more.
+
+        What may still come is of chunks that are here already; while they are compared and once
+        they are placed it must not be written.
+        """
+        self._seen()
+        self._usher.close_all()
+        if self._landing is not None:
+            self._landing.settle()
+        return messages.Empty()
+
     def Confirm(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
         """At the head destination: read back, compare, and put the tree in its place."""
-        if self._staging is None:
+        if self._landing is None:
             raise TransferFailed("this gateway is no destination")
-        roots = {root.object: root.digest for root in request.roots}
         moved = files(tuple(self._entries))
+        roots = {root.object: root.digest for root in request.roots}
         if set(roots) != {entry.index for entry in moved}:
             raise IntegrityError("The roots to confirm are not those of the listing.")
+        self._landing.confirm({entry.index: roots[entry.index] for entry in moved if entry.size})
         for entry in moved:
-            self._seen()
-            self._staging.verify(
-                entry.index, roots[entry.index], chunk_bytes=self._configuration.chunk_bytes
-            )
             self._log.stamp(
                 Event.OBJECT_VERIFIED,
                 object=entry.index,
                 dst=self._about.gateway,
                 bytes=entry.size,
             )
-        self._staging.place(self._configuration.final_path)
+        self._landing.place(self._configuration.final_path)
         return messages.Empty()
 
     def Revoke(self, request: Any, context: grpc.ServicerContext) -> messages.Refusals:
         """Let nobody in any more, and close what stands."""
         self._seen()
-        refused = self._door.revoke()
-        with self._lock:
-            sockets = [*self._open_sockets, *(entry[2] for entry in self._connections)]
-        for connection in sockets:
-            connection.close()
-        for neighbour in sorted({lane.previous.gateway for lane in self._lanes.values()}):
-            if neighbour:
-                self._log.stamp(
-                    Event.RULE_REVOKED,
-                    src=neighbour,
-                    dst=self._about.gateway,
-                    detail={"refused": refused},
-                )
+        refused = self._usher.revoke()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         self._log.stamp(
             Event.CPU_SAMPLED,
@@ -289,7 +363,7 @@ class Gateway:
     def Stop(self, request: Any, context: grpc.ServicerContext) -> messages.Empty:
         """End this gateway, after its events are handed over."""
         self._log.close()
-        self._door.close()
+        self._usher.stop()
         self.stopped.set()
         return messages.Empty()
 
@@ -298,43 +372,16 @@ class Gateway:
     def Admit(self, request: Any, context: grpc.ServicerContext) -> messages.Tickets:
         """Tickets for the previous gateway of a lane, and for no other caller."""
         identity = caller(context)
-        lane = self._lanes.get(request.lane)
-        if lane is None or lane.previous.gateway != identity.gateway:
-            raise SessionRefused(f"{identity.gateway} does not come before this gateway there")
-        if not 1 <= request.count <= max(lane.connections, 1):
-            raise SessionRefused(f"lane {request.lane} has {lane.connections} connections")
-        tickets = self._door.admit(identity.gateway, request.lane, request.count)
+        tickets = self._usher.grant(identity.gateway, request.lane, request.count)
         return messages.Tickets(
             tickets=[messages.Ticket(id=ticket.id, key=ticket.key) for ticket in tickets]
         )
 
     def NextChunk(self, request: Any, context: grpc.ServicerContext) -> messages.ChunkGrant:
-        """At the head source: the next chunk for a lane of another source."""
-        if self._queue is None:
+        """At the head source: what another source tells of its lanes' chunks, and the next."""
+        if not isinstance(self._feed, OwnFeed):
             raise SessionRefused("this gateway does not hold the queue of chunks")
-        chunk = self._queue.take(request.lane)
-        if chunk is None:
-            return messages.ChunkGrant(object=-1)
-        return messages.ChunkGrant(object=chunk.object, chunk=chunk.chunk)
-
-    # Connections.
-
-    def _take(self, lane: int) -> Chunk | None:
-        if self._queue is not None:
-            return self._queue.take(lane)
-        grant = self._neighbour(self._configuration.head, self._configuration.head_address).call(
-            "NextChunk", messages.ChunkRequest(lane=lane)
-        )
-        if grant.object < 0:
-            return None
-        offset = grant.chunk * self._configuration.chunk_bytes
-        size = self._entries[grant.object].size
-        return Chunk(
-            object=grant.object,
-            chunk=grant.chunk,
-            offset=offset,
-            size=min(self._configuration.chunk_bytes, size - offset),
-        )
+        return self._feed.answer(request)
 
     def _neighbour(self, gateway: str, address: str) -> GatewayClient:
         with self._lock:
@@ -346,49 +393,6 @@ class Gateway:
                     credentials=self._about.credentials,
                 )
             return self._neighbours[gateway]
-
-    def _open(self, lane: messages.Lane, count: int) -> list[Connection]:
-        opened = open_hop(
-            self._neighbour(lane.next.gateway, lane.next.address),
-            transfer=self._transfer,
-            lane=lane.index,
-            count=count,
-            address=lane.next.address,
-            port=self._configuration.data_port,
-            own_address=self._about.address,
-        )
-        with self._lock:
-            self._open_sockets.extend(opened)
-        return opened
-
-    def _welcome(self, connection: Connection, ticket: Ticket) -> None:
-        """A neighbour's connection: answer when the lane stands, then play the role."""
-        lane = self._lanes[ticket.lane]
-        number = next(self._numbers)
-        with self._lock:
-            self._open_sockets.append(connection)
-        try:
-            outgoing = self._open(lane, 1)[0] if self._about.role == "relay" else None
-            answer_ready(connection, ticket, self._transfer)
-        except TradewindError as error:
-            self._log.fail(f"{self._about.gateway}, lane {lane.index}: {error}")
-            connection.close()
-            return
-        if outgoing is not None and self._relay is not None:
-            self._stamp_open(lane, number)
-            self._relay.join(lane, number, connection, outgoing)
-        elif self._destination is not None:
-            self._destination.serve(lane, number, connection)
-
-    def _stamp_open(self, lane: messages.Lane, number: int) -> None:
-        self._log.stamp(
-            Event.CONNECTION_OPEN,
-            path=lane.index,
-            hop=lane.hop,
-            src=self._about.gateway,
-            dst=lane.next.gateway,
-            connection=number,
-        )
 
     def _require_limits(self) -> Limits:
         if self._limits is None:

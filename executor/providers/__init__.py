@@ -7,9 +7,9 @@ from importlib import metadata
 from typing import Protocol
 
 from datasets.errors import UnknownName
-from executor.control.authority import Credentials
+from executor.control.credentials import Credentials
 from executor.ledger import Ledger
-from executor.placement import GatewaySpec, LinkSpec, Placed, Ports
+from executor.placement import Carriage, GatewaySpec, LinkSpec, Placed, Ports
 
 
 class Provider(Protocol):
@@ -19,6 +19,8 @@ class Provider(Protocol):
     """
 
     name: str
+    # By what its links have their rates, delays and losses, for the manifest.
+    links_by: str
 
     def reserve(
         self,
@@ -34,7 +36,9 @@ class Provider(Protocol):
         """
         ...
 
-    def provision(self, credentials: Mapping[str, Credentials], *, lease_s: float) -> None:
+    def provision(
+        self, credentials: Mapping[str, Credentials], *, lease_s: float, carriage: Carriage
+    ) -> None:
         """Make networks and gateways, all of them ready to be called. Raises: ProviderError."""
         ...
 
@@ -42,8 +46,17 @@ class Provider(Protocol):
         """Let each gateway's neighbours, and nobody else, reach its ports."""
         ...
 
-    def lost(self) -> str | None:
-        """The name of a gateway that is no longer running, if any."""
+    def lost(self) -> tuple[str, ...]:
+        """The names of the gateways that are no longer running."""
+        ...
+
+    def release(self, gateway: str) -> None:
+        """A gateway is lost: end what is left of it, and take back the rules that name it."""
+        ...
+
+    def extend(self, links: Sequence[LinkSpec]) -> None:
+        """Join gateways that no link joined before, and let those neighbours in, while bytes
+        move; links that stand are left as they are."""
         ...
 
     def kernel_bytes(self) -> Mapping[str, int] | None:

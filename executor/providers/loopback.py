@@ -10,9 +10,9 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from datasets.errors import InputError, ProviderError
-from executor.control.authority import Credentials
+from executor.control.credentials import Credentials
 from executor.ledger import Ledger, state_folder
-from executor.placement import GatewaySpec, LinkSpec, Placed, Ports
+from executor.placement import Carriage, GatewaySpec, LinkSpec, Placed, Ports
 from executor.providers.processes import GatewayProcesses
 from executor.removal import make_folder, remove_kind
 
@@ -23,6 +23,7 @@ class LoopbackProvider:
     """See `Provider`."""
 
     name = "loopback"
+    links_by = "pacers in the gateways"
 
     def __init__(self) -> None:
         self._gateways: tuple[GatewaySpec, ...] = ()
@@ -56,16 +57,32 @@ class LoopbackProvider:
         self._processes = GatewayProcesses(ledger, transfer, folder, ports)
         return self._placed
 
-    def provision(self, credentials: Mapping[str, Credentials], *, lease_s: float) -> None:
+    def provision(
+        self, credentials: Mapping[str, Credentials], *, lease_s: float, carriage: Carriage
+    ) -> None:
         """Start the gateways."""
-        self._running().start(self._gateways, self._placed, credentials, prefix={}, lease_s=lease_s)
+        self._running().start(
+            self._gateways,
+            self._placed,
+            credentials,
+            prefix={},
+            lease_s=lease_s,
+            carriage=carriage,
+        )
 
     def permit(self) -> None:
         """Nothing beside what the gateways themselves enforce: there is no packet filter here."""
 
-    def lost(self) -> str | None:
-        """The first gateway that is no longer running."""
+    def lost(self) -> tuple[str, ...]:
+        """The gateways that are no longer running."""
         return self._running().lost()
+
+    def release(self, gateway: str) -> None:
+        """End it; the rules are the gateways' own."""
+        self._running().end_one(gateway)
+
+    def extend(self, links: Sequence[LinkSpec]) -> None:
+        """Nothing: on loopback all are joined."""
 
     def kernel_bytes(self) -> Mapping[str, int] | None:
         """None: loopback is one interface for all; the gateways read each socket's counters."""

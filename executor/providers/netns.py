@@ -15,12 +15,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from datasets.errors import ProviderError
-from executor.control.authority import Credentials
+from executor.control.credentials import Credentials
 from executor.firewall import client_rules, nft_script, peer_rules
 from executor.ledger import Ledger, state_folder
 from executor.machine import owner_word
-from executor.placement import GatewaySpec, LinkSpec, Placed, Ports
+from executor.placement import Carriage, GatewaySpec, LinkSpec, Placed, Ports
+from executor.providers.links import WIRE_SHARE, EmulatedLinks
 from executor.providers.processes import GatewayProcesses
+from executor.providers.tun_link import LinkEnd
 from executor.removal import (
     NAMESPACE_PREFIX,
     NFT_TABLE,
@@ -31,9 +33,6 @@ from executor.removal import (
     remove_namespace,
 )
 
-# tbf counts wire bytes: 1,514 a full segment of 1,448 payload bytes (Ethernet, IPv4, TCP with
-# time stamps); and a record has 176 bytes of command and tag, at least one a 16 KiB.
-WIRE_SHARE = 1514 / 1448 * (1 + 176 / 16384)
 LEAST_BURST_BYTES = 16 * 1024
 BURST_S = 0.01
 MOST_GATEWAYS = 250
@@ -63,13 +62,17 @@ class NetnsProvider:
     """See `Provider`."""
 
     name = "netns"
+    links_by = "veth and tbf"
 
     def __init__(self) -> None:
+        self._emulated: EmulatedLinks | None = None
         self._gateways: tuple[GatewaySpec, ...] = ()
         self._links: tuple[LinkSpec, ...] = ()
         self._placed: dict[str, Placed] = {}
         self._index: dict[str, int] = {}
+        self._released: set[str] = set()
         self._transfer = ""
+        self._transport = "tcp"
         self._ports = Ports(data=1)
         self._processes: GatewayProcesses | None = None
         self._ledger_of_transfer: Ledger | None = None
@@ -100,6 +103,8 @@ class NetnsProvider:
             )
         folder = make_folder(ledger, transfer, state_folder() / "transfers" / transfer)
         self._processes = GatewayProcesses(ledger, transfer, folder, ports)
+        self._emulated = EmulatedLinks(ledger, transfer, self._links)
+        self.links_by = self._emulated.described
         return self._placed
 
     def _sources(self) -> list[str]:
@@ -118,8 +123,11 @@ class NetnsProvider:
     def _namespace(self, gateway: str) -> str:
         return f"{NAMESPACE_PREFIX}{self._transfer[:10]}-{self._index[gateway]}"
 
-    def provision(self, credentials: Mapping[str, Credentials], *, lease_s: float) -> None:
+    def provision(
+        self, credentials: Mapping[str, Credentials], *, lease_s: float, carriage: Carriage
+    ) -> None:
         """Namespaces, links, shaping, a closed firewall, then the gateways."""
+        self._transport = carriage.transport
         ledger = self._ledger()
         for spec in self._gateways:
             name = self._namespace(spec.name)
@@ -136,7 +144,12 @@ class NetnsProvider:
             for spec in self._gateways
         }
         self._running().start(
-            self._gateways, self._placed, credentials, prefix=prefix, lease_s=lease_s
+            self._gateways,
+            self._placed,
+            credentials,
+            prefix=prefix,
+            lease_s=lease_s,
+            carriage=carriage,
         )
 
     def _make_links(self) -> None:
@@ -157,32 +170,88 @@ class NetnsProvider:
                 "link set ctl up",
                 f"route add {place.client_address}/32 dev ctl src {place.address}",
             ]
-        pairs = {tuple(sorted((self._index[e.src], self._index[e.dst]))) for e in self._links}
+        self._join(self._links, outside, inside)
+        command(["ip", "-batch", "-"], given="\n".join(outside) + "\n")
+        self._inside(inside)
+        self._shape(self._links)
+        self._emulated_links().delay(self._links, self._namespace, self._index)
+
+    def _emulated_links(self) -> EmulatedLinks:
+        if self._emulated is None:
+            raise ProviderError("nothing was reserved")
+        return self._emulated
+
+    def _join(
+        self, links: Sequence[LinkSpec], outside: list[str], inside: dict[str, list[str]]
+    ) -> None:
+        """What `ip` is told for a veth pair and its routes, once each two gateways."""
+        pairs = {tuple(sorted((self._index[e.src], self._index[e.dst]))) for e in links}
+        emulated = self._emulated_links()
         for low, high in sorted(pairs):
             ends = (self._gateways[low].name, self._gateways[high].name)
-            outside.append(
-                f"link add d{high} netns {self._namespace(ends[0])} type veth "
-                f"peer name d{low} netns {self._namespace(ends[1])}"
+            places = (
+                LinkEnd(namespace=self._namespace(ends[0]), device=f"d{high}"),
+                LinkEnd(namespace=self._namespace(ends[1]), device=f"d{low}"),
             )
+            if not emulated.start(ends, places, links):
+                outside.append(
+                    f"link add d{high} netns {places[0].namespace} type veth "
+                    f"peer name d{low} netns {places[1].namespace}"
+                )
             for here, there, peer in ((ends[0], ends[1], high), (ends[1], ends[0], low)):
                 inside[here] += [
                     f"link set d{peer} up",
                     f"route add {self._placed[there].address}/32 dev d{peer} "
                     f"src {self._placed[here].address}",
                 ]
-        command(["ip", "-batch", "-"], given="\n".join(outside) + "\n")
-        for gateway, lines in inside.items():
-            command(
-                ["ip", "-n", self._namespace(gateway), "-batch", "-"],
-                given="\n".join(lines) + "\n",
-            )
-        self._shape()
 
-    def _shape(self) -> None:
+    def _inside(self, inside: Mapping[str, Sequence[str]]) -> None:
+        for gateway, lines in inside.items():
+            if lines:
+                command(
+                    ["ip", "-n", self._namespace(gateway), "-batch", "-"],
+                    given="\n".join(lines) + "\n",
+                )
+
+    def extend(self, links: Sequence[LinkSpec]) -> None:
+        """More veth pairs, shaped; and the rules of all that live, anew."""
+        ends = {frozenset((link.src, link.dst)) for link in self._links}
+        ways = {(link.src, link.dst) for link in self._links}
+        more = [link for link in links if (link.src, link.dst) not in ways]
+        apart = [link for link in more if frozenset((link.src, link.dst)) not in ends]
+        self._links = (*self._links, *more)
+        outside: list[str] = []
+        inside: dict[str, list[str]] = {spec.name: [] for spec in self._gateways}
+        self._join(apart, outside, inside)
+        if outside:
+            command(["ip", "-batch", "-"], given="\n".join(outside) + "\n")
+        self._inside(inside)
+        self._shape(more)
+        self._emulated_links().delay(apart, self._namespace, self._index)
+        for spec in self._gateways:
+            if spec.name not in self._released:
+                self._load_rules(spec.name, peers=True)
+
+    def release(self, gateway: str) -> None:
+        """End the process; its own rules go back to the client's alone, and nobody's name it."""
+        self._released.add(gateway)
+        self._running().end_one(gateway)
+        namespace = self._namespace(gateway)
+        for resource in self._ledger().remaining(self._transfer):
+            if resource.kind == "rules" and resource.spec.get("namespace") == namespace:
+                self._ledger().condemn(resource.token)
+                self._load_rules(gateway, peers=False)
+                self._ledger().gone(resource.token)
+        for spec in self._gateways:
+            if spec.name not in self._released:
+                self._load_rules(spec.name, peers=True)
+
+    def _shape(self, links: Sequence[LinkSpec]) -> None:
         for gateway in self._index:
             lines = []
-            for link in self._links:
-                if link.src != gateway or link.bytes_per_s <= 0:
+            for link in links:
+                by_process = self._emulated_links().has_process(link.src, link.dst)
+                if link.src != gateway or link.bytes_per_s <= 0 or by_process:
                     continue
                 wire_bytes_per_s = link.bytes_per_s * WIRE_SHARE
                 burst = max(LEAST_BURST_BYTES, int(wire_bytes_per_s * BURST_S))
@@ -206,11 +275,12 @@ class NetnsProvider:
             sources = self._sources()
             rules += peer_rules(
                 gateway,
-                links=self._links,
+                links=[link for link in self._links if not {link.src, link.dst} & self._released],
                 placed=self._placed,
                 ports=self._ports,
                 head=sources[0],
                 sources=sources,
+                transport=self._transport,
             )
         script = nft_script(NFT_TABLE, place.address, rules, replace=True)
         self._in(gateway, ["nft", "-f", "-"], given=script)
@@ -228,9 +298,9 @@ class NetnsProvider:
             self._load_rules(spec.name, peers=True)
             self._ledger().live(token)
 
-    def lost(self) -> str | None:
-        """The first gateway that is no longer running."""
-        return self._running().lost()
+    def lost(self) -> tuple[str, ...]:
+        """The gateways, and the links' processes, that are no longer running."""
+        return (*self._running().lost(), *self._emulated_links().lost())
 
     def kernel_bytes(self) -> Mapping[str, int] | None:
         """What each gateway's veth devices sent towards the next gateways of its lanes."""
@@ -273,6 +343,7 @@ class NetnsProvider:
         if self._processes is None:
             return
         self._processes.end()
+        self._emulated_links().end()
         for kind in ("rules", "namespace", "folder"):
             remove_kind(self._ledger(), self._transfer, kind)
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets.errors import InputError, ProviderError
-from executor.control.authority import Credentials
+from executor.control.credentials import Credentials
 from executor.ledger import Ledger
 from executor.machine import GATEWAY_MODULE, owner_word, started
-from executor.placement import GatewaySpec, Placed, Ports
+from executor.placement import Carriage, GatewaySpec, Placed, Ports
 
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 5.0
@@ -40,13 +40,16 @@ class GatewayProcesses:
         *,
         prefix: Mapping[str, Sequence[str]],
         lease_s: float,
+        carriage: Carriage,
     ) -> None:
         """Start all of them, then wait until each serves. Raises: InputError or ProviderError.
 
         `prefix` is the command that puts a gateway where it belongs (into its namespace).
         """
         for spec in gateways:
-            self._start_one(spec, placed[spec.name], credentials[spec.name], prefix, lease_s)
+            self._start_one(
+                spec, placed[spec.name], credentials[spec.name], prefix, lease_s, carriage
+            )
         for spec in gateways:
             self._await(spec.name)
 
@@ -57,6 +60,7 @@ class GatewayProcesses:
         credentials: Credentials,
         prefix: Mapping[str, Sequence[str]],
         lease_s: float,
+        carriage: Carriage,
     ) -> None:
         command = [
             *prefix.get(spec.name, ()),
@@ -76,6 +80,8 @@ class GatewayProcesses:
             "control_port": self._ports.control,
             "data_port": self._ports.data,
             "lease_s": lease_s,
+            "transport": carriage.transport,
+            "congestion": carriage.congestion,
             "authority": base64.b64encode(credentials.authority_pem).decode(),
             "certificate": base64.b64encode(credentials.certificate_pem).decode(),
             "key": base64.b64encode(credentials.key_pem).decode(),
@@ -128,12 +134,26 @@ class GatewayProcesses:
             return f"it said nothing within {START_TIMEOUT_S:.0f} s"
         return f"it ended with status {status}"
 
-    def lost(self) -> str | None:
-        """The first gateway that is no longer running."""
-        for gateway, process in self._processes.items():
-            if process.poll() is not None:
-                return gateway
-        return None
+    def lost(self) -> tuple[str, ...]:
+        """Those that are no longer running."""
+        return tuple(
+            gateway for gateway, process in self._processes.items() if process.poll() is not None
+        )
+
+    def end_one(self, gateway: str) -> None:
+        """End one that is of no more use, by force: it may not be able to do so itself."""
+        process = self._processes[gateway]
+        mine = [
+            resource.token
+            for resource in self._ledger.remaining(self._transfer)
+            if resource.kind == "gateway" and resource.name == gateway
+        ]
+        for token in mine:
+            self._ledger.condemn(token)
+        process.kill()
+        process.wait()
+        for token in mine:
+            self._ledger.gone(token)
 
     def end(self) -> None:
         """End all of them: politely, then by force; confirmed in the ledger."""
@@ -157,7 +177,7 @@ class GatewayProcesses:
 
 def _environment() -> dict[str, str]:
     """What a gateway needs of the environment: no secret of the client's is handed down."""
-    kept = ("PATH", "LANG", "LC_ALL", "HOME", "VIRTUAL_ENV")
+    kept = ("PATH", "TMPDIR", "LANG", "LC_ALL", "HOME", "VIRTUAL_ENV")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PYTHONUNBUFFERED": "1",

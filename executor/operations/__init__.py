@@ -1,0 +1,1 @@
+"""What users do with files between endpoints: the verbs, without their words."""

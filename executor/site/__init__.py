@@ -1,0 +1,1 @@
+"""A site: a folder served to clients, its files read and written by stateless workers."""
