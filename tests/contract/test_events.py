@@ -27,8 +27,12 @@ pytestmark = pytest.mark.xdist_group("events")  # one execution serves all tests
 
 SIZE_BYTES = 16 << 20
 KEY = ["object", "chunk"]
-# What only real gateways can stamp: the kernel's counters, and the CPU time that they took.
-ONLY_EXECUTED = {Event.COUNTER_READ.value, Event.CPU_SAMPLED.value}
+# What only real gateways can stamp: the kernel's counters and samples, and the CPU time they took.
+ONLY_EXECUTED = {
+    Event.COUNTER_READ.value,
+    Event.CPU_SAMPLED.value,
+    Event.CONNECTION_SAMPLED.value,
+}
 # A chunk's `sent` is stamped once the kernel has its last byte: by then the receiver may have it,
 # so against `received` it is only as exact as a thread's next turn.
 TURN_S = 1.0

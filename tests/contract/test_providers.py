@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from datasets.errors import InputError
-from datasets.events import Event
+from datasets.events import Event, detail_of
 from datasets.outcome import outcome
 from executor.execute import Executed, Progress
+from executor.gateway.transport import transport_names
 from executor.ledger import Ledger
 from executor.machine import find_gateways
+from executor.placement import Carriage
 from executor.providers import provider_names
 from planner.dispatch import Dispatch
 from tests.conftest import BACKINGS
@@ -95,6 +97,32 @@ def test_the_kernels_counters_agree_with_the_events(
     assert ("interface_ratio" in found) == (backing == "netns")
     if backing == "netns":
         assert found["interface_ratio"] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("transport", transport_names())
+def test_every_transport_carries_a_plan_with_relays(
+    backing: str, transport: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    digest = write_source(tmp_path / "source", SIZE_BYTES)
+    run = execution(
+        relayed_plan(),
+        tmp_path / "source",
+        tmp_path / "arrived",
+        ledger=ledger,
+        backing=backing,
+        size_bytes=SIZE_BYTES,
+    )
+    run.carriage = Carriage(transport=transport)
+    done = run.run()
+    assert sha256_of(tmp_path / "arrived") == digest
+    assert (done.manifest["transport"], done.manifest["lost"]) == (transport, {})
+    assert count(done.events, Event.CHUNK_RESENT) == count(done.events, Event.CONNECTION_LOST) == 0
+    sampled = done.events.loc[done.events["event"] == Event.CONNECTION_SAMPLED.value]
+    figures = [detail_of(row) for row in sampled["detail"]]
+    assert {"bytes_sent", "rtt_ms", "delivery_gbps"} <= set(figures[-1])
+    # Every hop is sampled from both of its ends.
+    ends = {(row.path, row.hop, row.gateway) for row in sampled.itertuples()}
+    assert len(ends) == 8
 
 
 def test_several_vms_a_region_share_the_work(backing: str, ledger: Ledger, tmp_path: Path) -> None:

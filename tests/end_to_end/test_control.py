@@ -18,8 +18,9 @@ import pytest
 
 from datasets.errors import ProviderError, SessionRefused, TradewindError
 from executor.control import messages_pb2 as messages
-from executor.control.authority import Authority, Credentials, host_name
+from executor.control.authority import Authority
 from executor.control.client import GatewayClient
+from executor.control.credentials import Credentials, host_name
 from executor.control.server import ALLOWED
 from executor.gateway.command import COMMAND_BYTES, Command, Kind
 from executor.gateway.crypto import new_key, signed_command
@@ -114,7 +115,7 @@ def test_a_gateways_certificate_drives_nobody(role: str, authority: Authority) -
             "Admit": messages.AdmitRequest(),
             "NextChunk": messages.ChunkRequest(),
         }.get(method, messages.Empty())
-        streams = method in ("Watch", "Digests")
+        streams = method in ("Watch", "Digests", "Received")
         with pytest.raises(SessionRefused, match=f"a {role} may not call {method}"):
             next(client.stream(method)) if streams else client.call(method, request)
     client.close()

@@ -281,13 +281,28 @@ def test_a_plan_of_trees_is_simulated(tradewind: Command) -> None:
     assert told["simulated"]["makespan_s"] >= told["predicted"]["makespan_s"] * 0.999
 
 
-@pytest.mark.parametrize("how", [(), ("--dry-run",)])
-def test_but_it_is_not_executed(tradewind: Command, how: tuple[str, ...]) -> None:
+def test_and_executed_each_destination_by_name(tradewind: Command) -> None:
     save_plan(branching(), Path("tree.json"))
-    Path("data").write_bytes(b"x")
-    words = ("execute", "tree.json", "--source", "data", "--destination", "there", *how)
-    one_sentence(tradewind(*words), "is not possible yet")
+    Path("data").write_bytes(b"x" * 3_000_000)
+    words = ("execute", "tree.json", "--source", "data", "--provider", "loopback")
+    one_sentence(tradewind(*words, "--destination", "there"), "give --destination REGION=PATH")
+    one_sentence(tradewind(*words, "--destination", f"{THIRD}=there"), "without a --destination")
+    both = ("--destination", f"{THIRD}=there", "--destination", f"{ENDS[1]}=here")
+    status, out, said = tradewind(*words, *both, "--dry-run")
+    assert (status, "Would make" in out) == (0, True), said
     assert not Path("there").exists()
+    told = asked_json(tradewind, *words, *both)
+    assert set(told["destinations"]) == {THIRD, ENDS[1]}
+    assert Path("there").read_bytes() == Path("here").read_bytes() == Path("data").read_bytes()
+
+
+def test_sources_whose_bytes_differ_are_not_executed(tradewind: Command) -> None:
+    words = (*ENDS, "--also-from", THIRD, "--bytes", "1GB", "--goal-gbps", "1")
+    told = asked_json(tradewind, "plan", *words, "--strategy", "broadcast_direct")
+    Path("many.json").write_text(json.dumps(told))
+    Path("data").write_bytes(b"x")
+    done = tradewind("execute", "many.json", "--source", "data", "--destination", "there")
+    one_sentence(done, "from 2 sources is not possible")
 
 
 @pytest.mark.parametrize("simulator", ["simgrid", "ns3"])

@@ -1,4 +1,4 @@
-"""A gateway or connection that is lost ends the transfer in one clear sentence, cleaned up."""
+"""An end that is lost ends the transfer in one clear sentence; so do changed files."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def kill(transfer: str, gateway: str) -> None:
 
 
 @pytest.mark.parametrize("backing", BACKINGS, indirect=True)
-@pytest.mark.parametrize("gateway", [f"{A}#0", f"{B}#0", f"{C}#0"], ids=["source", "relay", "end"])
-def test_a_killed_gateway_fails_the_transfer_and_nothing_stays(
+@pytest.mark.parametrize("gateway", [f"{A}#0", f"{C}#0"], ids=["source", "end"])
+def test_a_killed_end_fails_the_transfer_and_nothing_stays(
     gateway: str, backing: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     write_source(tmp_path / "source", SIZE_BYTES)
@@ -60,34 +60,6 @@ def test_a_killed_gateway_fails_the_transfer_and_nothing_stays(
     assert not find_gateways(run.transfer)
     assert not left_of(ledger, run.transfer)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["source", "state"]
-
-
-@pytest.mark.slow
-def test_a_gateway_that_stops_answering_is_named_and_cleaned_up(
-    ledger: Ledger, tmp_path: Path
-) -> None:
-    write_source(tmp_path / "source", SIZE_BYTES)
-    stopped: list[float] = []
-
-    def observe(progress: Progress) -> None:
-        if progress.acknowledged_bytes > SIZE_BYTES // 5 and not stopped:
-            stopped.append(time.monotonic())
-            send(signal.SIGSTOP, run.transfer, f"{B}#0")
-
-    run = execution(
-        relayed_plan(),
-        tmp_path / "source",
-        tmp_path / "arrived",
-        ledger=ledger,
-        backing="loopback",
-        size_bytes=SIZE_BYTES,
-        observe=observe,
-    )
-    with pytest.raises(TransferFailed, match=f"{B}#0 has been silent"):
-        run.run()
-    assert time.monotonic() - stopped[0] < 60
-    assert not find_gateways(run.transfer)
-    assert not left_of(ledger, run.transfer)
 
 
 def test_a_gateway_lost_after_the_bytes_are_placed_is_a_warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -16,9 +17,9 @@ from executor.gateway.crypto import (
     Sealer,
     check_signature,
     new_key,
-    session_key,
     signed_command,
 )
+from executor.gateway.session import Session
 
 RECORD_BYTES = 4096
 KEY = bytes(range(32))
@@ -136,15 +137,57 @@ def test_a_record_may_only_begin_where_records_begin() -> None:
         sealed(b"x", RECORD_BYTES // 2)
 
 
-def test_a_signature_is_of_its_session_site_and_epoch() -> None:
+GRANT = Session(
+    transfer=b"t" * 16,
+    session=b"s" * 16,
+    epoch=1,
+    expiry=1000,
+    rights=1,
+    first_byte=0,
+    last_byte=99,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"transfer": b"u" * 16},
+        {"session": b"z" * 16},
+        {"epoch": 2},
+        {"expiry": 1001},
+        {"rights": 3},
+        {"first_byte": 1},
+        {"last_byte": 100},
+    ],
+)
+def test_a_signature_is_of_its_site_and_all_that_was_granted(
+    change: dict[str, int | bytes],
+) -> None:
     site = new_key()
-    key = session_key(site, b"s" * 16, 1)
-    frame = bytearray(signed_command(Command(kind=Kind.END, transfer=bytes(16)), key))
+    key = GRANT.key(site)
+    frame = bytearray(signed_command(GRANT.command(Kind.END), key))
     check_signature(memoryview(frame), key)
-    for other in (
-        session_key(site, b"s" * 16, 2),
-        session_key(site, b"z" * 16, 1),
-        session_key(new_key(), b"s" * 16, 1),
-    ):
+    widened = replace(GRANT, **change)  # type: ignore[arg-type]  # by name
+    for other in (widened.key(site), GRANT.key(new_key())):
         with pytest.raises(SessionRefused):
             check_signature(memoryview(frame), other)
+    assert widened.data_key(site) != GRANT.data_key(site)
+    assert GRANT.data_key(site) != key
+
+
+def test_a_record_is_sealed_and_opened_in_its_place() -> None:
+    plain = bytes(range(256)) * 8
+    key = new_key()
+    sealer = Sealer(key, record_bytes=RECORD_BYTES)
+    command = Command(
+        kind=Kind.DATA, transfer=bytes(16), payload_length=len(plain) + TAG_BYTES, key_id=7
+    )
+    apart, frame = bytearray(4096), bytearray(4096)
+    end = sealer.seal(memoryview(apart), command, memoryview(plain), key)
+    frame[COMMAND_BYTES : COMMAND_BYTES + len(plain)] = plain
+    view = memoryview(frame)
+    assert sealer.seal(view, command, view[COMMAND_BYTES : COMMAND_BYTES + len(plain)], key) == end
+    assert frame == apart
+    sealed = view[COMMAND_BYTES:end]
+    sealer.open(command, view, sealed, sealed[: len(plain)])
+    assert bytes(sealed[: len(plain)]) == plain

@@ -56,3 +56,10 @@ def test_the_script_drops_and_counts_the_rest_and_names_single_addresses() -> No
     assert "/" not in script
     assert "ct state" not in script  # no tracking: a flow must not outlive its rule
     assert re.findall(r"dport (\d+)", script) == ["7401"]
+
+
+def test_where_data_goes_by_udp_the_data_port_is_udps_and_control_stays_tcp() -> None:
+    rules = peer_rules("r#0", links=LINKS, placed=PLACED, ports=PORTS, transport="udp")
+    script = nft_script("tradewind", "10.1.0.3", rules, replace=True)
+    assert re.findall(r"(tcp|udp) [sd]port 7400", script) == ["udp"] * 3
+    assert re.findall(r"(tcp|udp) [sd]port 7401", script) == ["tcp"] * 3
