@@ -6,16 +6,19 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.page import write_block
+from benchmarks.peers import PeerFailed
 from benchmarks.registry import on_demand, specs
 from benchmarks.simgrid_venv import SimgridMissing
 from benchmarks.skyplane_venv import PeerMissing
-from benchmarks.spec import BenchSpec
+from benchmarks.spec import BenchSpec, Measure
 
 ROUNDS = 5
 
@@ -28,6 +31,8 @@ class Measured:
     size: int
     runs: tuple[float, ...]
     peers: tuple[float, ...]
+    failed: str = ""  # the peer, and why
+    broken: str = ""  # ours, and why
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -36,24 +41,50 @@ class Measured:
 
 
 def measure(chosen: Sequence[BenchSpec], *, rounds: int, tiny: bool) -> list[Measured]:
-    """Every case once a round, its peer beside it; who goes first alternates."""
+    """Every case once a round, its peer beside it; who goes first alternates.
+
+    A peer that fails is not asked again, nor is a case of ours: the table says why.
+    """
     sizes = [spec.sizes.tiny if tiny else spec.sizes.full for spec in chosen]
     runs: list[list[float]] = [[] for _ in chosen]
     peers: list[list[float]] = [[] for _ in chosen]
-    for spec in chosen:  # what is imported or loaded once is paid for here
-        spec.run(spec.sizes.tiny)
+    failed = [spec.missing for spec in chosen]
+    broken = ["" for _ in chosen]
+    for at, spec in enumerate(chosen):  # what is imported or loaded once is paid for here
+        broken[at] = _tried([], spec.run, spec.sizes.tiny)
     for number in range(rounds):
         order = list(enumerate(chosen))
         for at, spec in order if number % 2 == 0 else reversed(order):
             click.echo(f"round {number + 1} of {rounds}: {spec.name}", err=True)
-            pair = [(runs[at], spec.run), (peers[at], spec.peer)]
-            for figures, one in pair if number % 2 == 0 else reversed(pair):
-                if one is not None:
-                    figures.append(one(sizes[at]))
+            for ours in (True, False) if number % 2 == 0 else (False, True):
+                if broken[at]:
+                    continue
+                if ours:
+                    broken[at] = _tried(runs[at], spec.run, sizes[at])
+                elif spec.peer is not None and not failed[at]:
+                    why = _tried(peers[at], spec.peer, sizes[at])
+                    failed[at] = f"failed in round {number + 1}: {why}" if why else ""
     return [
-        Measured(spec=spec, size=size, runs=tuple(own), peers=tuple(others))
-        for spec, size, own, others in zip(chosen, sizes, runs, peers, strict=True)
+        # Ratios are within rounds: what was measured before a failure has no fair partner.
+        Measured(
+            spec=spec,
+            size=sizes[at],
+            runs=() if broken[at] else tuple(runs[at]),
+            peers=() if broken[at] or failed[at] else tuple(peers[at]),
+            failed=failed[at],
+            broken=broken[at],
+        )
+        for at, spec in enumerate(chosen)
     ]
+
+
+def _tried(figures: list[float], measure_one: Measure, size: int) -> str:
+    """One figure more; or why there is none."""
+    try:
+        figures.append(measure_one(size))
+    except PeerFailed as error:
+        return str(error)
+    return ""
 
 
 def _figure(value: float) -> str:
@@ -78,9 +109,9 @@ def table_of(found: Sequence[Measured]) -> Table:
     for entry in found:
         table.add_row(
             entry.spec.name,
-            _median(entry.runs),
+            "none" if entry.broken else _median(entry.runs),
             _range(entry.runs),
-            _median(entry.peers),
+            "none" if entry.failed else _median(entry.peers),
             _median(entry.ratios),
             _range(entry.ratios),
             entry.spec.unit,
@@ -104,8 +135,16 @@ def _chosen(only: Sequence[str]) -> list[BenchSpec]:
 @click.option("--only", multiple=True, metavar="NAME", help="A case or a subject (repeatable).")
 @click.option("--tiny", is_flag=True, help="At the sizes of the tests: shows that it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool) -> None:
+@click.option(
+    "--write",
+    "page",
+    type=click.Path(path_type=Path),
+    help="Put what is printed into the page's block of the one subject.",
+)
+def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool, page: Path | None) -> None:
     """Measure every case beside its reference; figures of this machine, at this hour."""
+    if page is not None and len(only) != 1:
+        raise click.UsageError("--write wants the one subject that --only names")
     try:
         chosen = _chosen(only)
         found = measure(chosen, rounds=rounds, tiny=tiny)
@@ -121,17 +160,27 @@ def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool) -> None:
                 "against": entry.spec.against,
                 "runs": entry.runs,
                 "peers": entry.peers,
+                "failed": entry.failed,
+                "broken": entry.broken,
             }
             for entry in found
         ]
         click.echo(json.dumps({"benchmarks": told}))
         return
-    screen = Console(highlight=False)
+    # A row of the widest case; narrower terminals fold it.
+    screen = Console(highlight=False, width=96, record=page is not None)
     screen.print(table_of(found))
     screen.print(f"{rounds} rounds, interleaved. ratio: figure over peer, each within its round.")
     for entry in found:
         peer = f"; peer: {entry.spec.against}" if entry.spec.against else ""
+        peer += f"; {entry.failed}" if entry.failed else ""
+        peer += f"; not measured: {entry.broken}" if entry.broken else ""
         screen.print(f"{entry.spec.name}: {entry.size:,} {entry.spec.of}{peer}", markup=False)
+    if page is not None:
+        command = f"python -m benchmarks --only {only[0]} --rounds {rounds}{' --tiny' * tiny}"
+        write_block(page, only[0], command, screen.export_text())
+    if any(entry.broken and not entry.spec.missing for entry in found):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from executor.execute import Execution
 from executor.ledger import Ledger
 from executor.providers import find_provider
 from executor.scale import Scale
-from tests.tiny_plans import A, B, C, plan_of, vm
+from tests.tiny_plans import A, B, C, D, plan_of, vm
 
 # Far above any machine: no pacer ever waits.
 UNPACED_GBPS = 10_000.0
@@ -44,7 +44,7 @@ def _memory_folder(size_bytes: int) -> str | None:
 
 
 @contextmanager
-def _workplace(size_bytes: int) -> Iterator[Path]:
+def workplace_of(size_bytes: int) -> Iterator[Path]:
     """A folder with a source file and a state folder of its own."""
     before = os.environ.get("TRADEWIND_STATE")
     where = _memory_folder(size_bytes)
@@ -64,10 +64,10 @@ def _workplace(size_bytes: int) -> Iterator[Path]:
                 os.environ["TRADEWIND_STATE"] = before
 
 
-def gateways_gbps(hops: int, mebibytes: int) -> float:
+def gateways_gbps(hops: int, mebibytes: int, *, splice: bool = True) -> float:
     """Goodput of one transfer by real gateways over that many hops, by its own event table."""
     size_bytes = mebibytes * MEBIBYTE
-    way = {1: (A, C), 2: (A, B, C)}[hops]
+    way = {1: (A, C), 2: (A, B, C), 3: (A, B, D, C)}[hops]
     free = vm(egress_public_gbps=UNPACED_GBPS, egress_gbps=UNPACED_GBPS, ingress_gbps=UNPACED_GBPS)
     plan = plan_of(
         [(way, UNPACED_GBPS)],
@@ -84,7 +84,7 @@ def gateways_gbps(hops: int, mebibytes: int) -> float:
         connections=CONNECTIONS,
         machine_gbps=UNPACED_GBPS,
     )
-    with _workplace(size_bytes) as folder:
+    with workplace_of(size_bytes) as folder:
         ledger = Ledger(folder / "state" / "ledger.sqlite")
         done = Execution(
             plan=plan,
@@ -93,6 +93,7 @@ def gateways_gbps(hops: int, mebibytes: int) -> float:
             provider=find_provider("loopback"),
             ledger=ledger,
             scale=scale,
+            splice=splice,
         ).run()
         ledger.close()
     return outcome(done.events).throughput_gbps
@@ -101,7 +102,7 @@ def gateways_gbps(hops: int, mebibytes: int) -> float:
 def plain_gbps(mebibytes: int) -> float:
     """Goodput of a copy by one plain socket, in clear and unchecked."""
     size_bytes = mebibytes * MEBIBYTE
-    with _workplace(size_bytes) as folder:
+    with workplace_of(size_bytes) as folder:
         words = [sys.executable, "-m", "benchmarks.plain_copy", str(folder / "arrived")]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as receiver:
             if receiver.stdout is None:
@@ -140,4 +141,25 @@ def _spec(hops: int) -> BenchSpec:
     )
 
 
-SPECS = (_spec(1), _spec(2))
+def _relayed(hops: int, *, splice: bool) -> BenchSpec:
+    """Through relays against the same without any."""
+    relays = {2: "one_relay", 3: "two_relays"}[hops]
+    return BenchSpec(
+        name=f"gateway.{relays}" + ("" if splice else "_copying"),
+        run=partial(gateways_gbps, hops, splice=splice),
+        peer=partial(gateways_gbps, 1),
+        against="the same gateways without a relay",
+        unit="Gbit/s",
+        sizes=Sizes(full=1024, tiny=1),
+        of="MiB",
+    )
+
+
+SPECS = (
+    _spec(1),
+    _spec(2),
+    _relayed(2, splice=True),
+    _relayed(2, splice=False),
+    _relayed(3, splice=True),
+    _relayed(3, splice=False),
+)

@@ -9,10 +9,14 @@ from benchmarks import (
     gateway,
     growth,
     ledger,
+    objects,
     plan_peer,
+    relays,
     simgrid_peer,
     skyplane_peer,
     solve,
+    transfers,
+    udp,
 )
 from benchmarks.spec import BenchSpec
 
@@ -35,10 +39,23 @@ def specs() -> tuple[BenchSpec, ...]:
 
 
 def on_demand(subject: str) -> tuple[BenchSpec, ...]:
-    """Cases that want an environment of their own, made when `subject` asks for them by name.
+    """Cases that want more than the toolkit, or minutes, when `subject` asks for them by name.
 
     Raises: PeerMissing or SimgridMissing where it cannot be made.
     """
     if subject == "simgrid":
         return (*simgrid_peer.specs(), *plan_peer.specs())
+    if subject == "objects":
+        return objects.specs()
+    if subject == "transfers":
+        return transfers.specs()
+    if subject == "long_links":
+        # Emulated links need more of the kernel than any other case.
+        from benchmarks import long_links
+
+        return long_links.specs()
+    if subject == "relays":
+        return relays.specs()
+    if subject == "udp":
+        return udp.specs()
     return skyplane_peer.specs() if subject == "skyplane" else ()

@@ -31,6 +31,8 @@ class BenchSpec:
     unit: str
     sizes: Sizes
     of: str
+    # Why the peer is not here, where it is not: a row that says so, never a row less.
+    missing: str = ""
 
     def __post_init__(self) -> None:
         if (self.peer is None) != (not self.against):
