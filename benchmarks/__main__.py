@@ -143,7 +143,8 @@ def _chosen(only: Sequence[str]) -> list[BenchSpec]:
 )
 def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool, page: Path | None) -> None:
     """Measure every case beside its reference; figures of this machine, at this hour."""
-    if page is not None and len(only) != 1:
+    subjects = {name.partition(".")[0] for name in only}
+    if page is not None and len(subjects) != 1:
         raise click.UsageError("--write wants the one subject that --only names")
     try:
         chosen = _chosen(only)
@@ -177,8 +178,9 @@ def main(rounds: int, only: tuple[str, ...], tiny: bool, as_json: bool, page: Pa
         peer += f"; not measured: {entry.broken}" if entry.broken else ""
         screen.print(f"{entry.spec.name}: {entry.size:,} {entry.spec.of}{peer}", markup=False)
     if page is not None:
-        command = f"python -m benchmarks --only {only[0]} --rounds {rounds}{' --tiny' * tiny}"
-        write_block(page, only[0], command, screen.export_text())
+        names = " ".join(f"--only {name}" for name in only)
+        command = f"python -m benchmarks {names} --rounds {rounds}{' --tiny' * tiny}"
+        write_block(page, subjects.pop(), command, screen.export_text())
     if any(entry.broken and not entry.spec.missing for entry in found):
         raise SystemExit(1)
 
