@@ -35,6 +35,7 @@ from executor.endpoints.local import (
     read_into,
     root_digest,
 )
+from executor.endpoints.open_files import OpenFiles
 from executor.endpoints.units import Unit, pack_root, units_of
 from planner.dispatch import chunk_count
 
@@ -131,8 +132,7 @@ class Landing:
         # Small files that have their modes and times already.
         self._dressed: set[int] = set()
         self._umask = own_umask()
-        self._descriptors: dict[int, int] = {}
-        self._lock = threading.Lock()
+        self._open = OpenFiles(self._disk, lambda unit: self._path(unit.entries[0]))
         self._changed = threading.Condition()
         self._arrived: list[_Arrived] = []
         self._committing = False
@@ -205,11 +205,6 @@ class Landing:
 
     # While bytes come.
 
-    @property
-    def attempt(self) -> int:
-        """The number of this attempt's last predecessor; 0 where there was none."""
-        return self._journal.attempt
-
     def next_attempt(self) -> int:
         """As `Journal.next_attempt`."""
         with self._changed:
@@ -241,7 +236,8 @@ class Landing:
             if unit.is_pack:
                 self._write_pack(unit, offset, view)
                 return
-            self._disk.write(self._descriptor(unit), view, offset)
+            with self._open.descriptor(unit) as descriptor:
+                self._disk.write(descriptor, view, offset)
         except OSError as error:
             raise TransferFailed(f"the destination cannot be written: {error.strerror}") from error
 
@@ -274,14 +270,6 @@ class Landing:
         finally:
             self._disk.close(descriptor)
         self._dressed.add(entry.index)
-
-    def _descriptor(self, unit: Unit) -> int:
-        with self._lock:
-            found = self._descriptors.get(unit.index)
-            if found is None:
-                found = self._disk.open(self._path(unit.entries[0]))
-                self._descriptors[unit.index] = found
-            return found
 
     def done(self, unit: Unit, chunk: int, then: Callable[[], None]) -> None:
         """All of a chunk is written: bring it to disk, note it in the journal, then call `then`.
@@ -339,7 +327,8 @@ class Landing:
         folders = set()
         for unit in units.values():
             if not unit.is_pack:
-                self._disk.sync(self._descriptor(unit))
+                with self._open.descriptor(unit) as descriptor:
+                    self._disk.sync(descriptor)
                 continue
             for entry in unit.entries:
                 path = self._path(entry)
@@ -423,13 +412,13 @@ class Landing:
             return pack_root(unit, [self._file_root(entry, buffer) for entry in unit.entries])
         offset = chunk * self._chunk_bytes
         size = min(self._chunk_bytes, unit.size - offset)
-        descriptor = self._descriptor(unit)
-        self._disk.forget(descriptor, offset, size)
         whole = blake3()
-        for start in range(0, size, _READ_BYTES):
-            view = buffer[: min(_READ_BYTES, size - start)]
-            read_into(descriptor, view, offset + start)
-            whole.update(view)
+        with self._open.descriptor(unit) as descriptor:
+            self._disk.forget(descriptor, offset, size)
+            for start in range(0, size, _READ_BYTES):
+                view = buffer[: min(_READ_BYTES, size - start)]
+                read_into(descriptor, view, offset + start)
+                whole.update(view)
         return whole.digest()
 
     def _file_root(self, entry: Entry, buffer: memoryview) -> bytes:
@@ -486,7 +475,4 @@ class Landing:
             self._changed.notify_all()
         self._committer.join()
         self._journal.close()
-        with self._lock:
-            for descriptor in self._descriptors.values():
-                self._disk.close(descriptor)
-            self._descriptors.clear()
+        self._open.close()

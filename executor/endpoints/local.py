@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import threading
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from datasets.errors import InputError, IntegrityError, TransferFailed
+from datasets.errors import InputError, TransferFailed
 from datasets.units import render_size
 from executor.endpoints.disk import Disk
 from planner.dispatch import chunk_count
@@ -254,7 +253,7 @@ def read_into(descriptor: int, view: memoryview, offset: int) -> None:
 
 
 class Staging:
-    """The destination's tree while it is being built; put in place only when it is whole."""
+    """The destination's tree once it is whole, and how it is put in its place."""
 
     def __init__(
         self, staging: bytes, entries: tuple[Entry, ...], *, disk: Disk | None = None
@@ -263,77 +262,9 @@ class Staging:
         self._tree = os.path.join(staging, b"tree")
         self._staging = staging
         self._entries = entries
-        self._by_index = {entry.index: entry for entry in entries}
-        self._descriptors: dict[int, int] = {}
-        self._lock = threading.Lock()
 
     def _path(self, entry: Entry) -> bytes:
         return os.path.join(self._tree, entry.path) if entry.path else self._tree
-
-    def create(self) -> None:
-        """Folders, links and empty files of full length. Raises: TransferFailed."""
-        try:
-            os.makedirs(self._staging, mode=0o700, exist_ok=True)
-            for entry in self._entries:
-                path = self._path(entry)
-                if entry.kind is EntryKind.FOLDER:
-                    os.mkdir(path, 0o700)
-                elif entry.kind is EntryKind.LINK:
-                    os.symlink(entry.target, path)
-                else:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                    descriptor = os.open(path, flags, 0o600)
-                    try:
-                        if entry.size:
-                            os.posix_fallocate(descriptor, 0, entry.size)
-                    finally:
-                        os.close(descriptor)
-        except OSError as error:
-            raise TransferFailed(f"the destination cannot be built: {error.strerror}") from error
-
-    def write(self, index: int, offset: int, view: memoryview) -> None:
-        """Write all of `view` at its place. Raises: TransferFailed."""
-        try:
-            descriptor = self._descriptor(index)
-            done = 0
-            while done < len(view):
-                done += os.pwrite(descriptor, view[done:], offset + done)
-        except OSError as error:
-            raise TransferFailed(f"the destination cannot be written: {error.strerror}") from error
-
-    def _descriptor(self, index: int) -> int:
-        with self._lock:
-            if index not in self._descriptors:
-                if len(self._descriptors) >= 256:
-                    oldest = next(iter(self._descriptors))
-                    os.close(self._descriptors.pop(oldest))
-                path = self._path(self._by_index[index])
-                self._descriptors[index] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            return self._descriptors[index]
-
-    def close(self) -> None:
-        """Close what is open."""
-        with self._lock:
-            for descriptor in self._descriptors.values():
-                os.close(descriptor)
-            self._descriptors.clear()
-
-    def verify(self, index: int, root: bytes, *, chunk_bytes: int) -> None:
-        """Bring the file to disk, read it back from there, compare. Raises: IntegrityError."""
-        entry = self._by_index[index]
-        path = self._path(entry)
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-            # What is compared must come from the disk, not from the pages just written.
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            size = os.fstat(descriptor).st_size
-            found = root_digest(file_digests(descriptor, entry.size, chunk_bytes), entry.size)
-        finally:
-            os.close(descriptor)
-        if size != entry.size or found != root:
-            name = os.fsdecode(entry.path) or "the file"
-            raise IntegrityError(f"What was written as {name} is not what was sent.")
 
     def place(self, final: bytes, *, again: bool = False, dressed: Container[int] = ()) -> None:
         """Modes and times as at the source, then the tree into its place; never overwrites.
@@ -342,7 +273,6 @@ class Staging:
         indices of files that have their modes and times already. Raises: InputError if something
         stands there by now, TransferFailed otherwise.
         """
-        self.close()
         try:
             if os.path.lexists(self._tree):
                 self._place_tree(final, again=again, dressed=dressed)

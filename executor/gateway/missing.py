@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from executor.endpoints.intervals import IntervalSet
 from executor.endpoints.units import Unit
+from planner.dispatch import chunk_count
 
 Chunk = tuple[Unit, int]
 
@@ -43,14 +44,16 @@ class MissingChunks:
         """A queue of these ranges of chunks, and no others."""
         others = {
             unit.index: list(
-                IntervalSet(wanted.get(unit.index, ())).missing(0, -(-unit.size // chunk_bytes))
+                IntervalSet(wanted.get(unit.index, ())).missing(
+                    0, chunk_count(unit.size, chunk_bytes)
+                )
             )
             for unit in units
         }
         return cls(units, others, chunk_bytes=chunk_bytes)
 
     def _count(self, unit: Unit) -> int:
-        return -(-unit.size // self._chunk_bytes)
+        return chunk_count(unit.size, self._chunk_bytes)
 
     def _bytes_of(self, unit: Unit, held: IntervalSet) -> int:
         """Bytes of the chunks that are held: all of them are whole but the object's last."""

@@ -419,7 +419,7 @@ class _Download:
             folder, final = self._unplaced(entries) or self._new_place(entries)
             self._landed = Landing(folder, entries, chunk_bytes=CHUNK_BYTES), final
         landing, _ = self._landed
-        if listing_document(entries) != listing_document(landing.entries):
+        if entries != landing.entries:
             raise InputError(
                 f"{self._place.path} changed at the site while it was copied; run the command "
                 "again to copy what it is now."

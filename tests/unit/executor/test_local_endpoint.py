@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from datasets.errors import InputError, IntegrityError, TransferFailed
-from executor.endpoints import local
+from executor.endpoints import local, open_files
+from executor.endpoints.disk import Disk
+from executor.endpoints.landing import Landing
 from executor.endpoints.local import (
     EntryKind,
     SourceReader,
-    Staging,
     check_space,
     chunk_digest,
-    files,
     list_source,
     place_for,
     root_digest,
@@ -58,22 +58,27 @@ def seen(root: Path) -> dict[bytes, tuple[int, int, int, bytes]]:
 
 
 def moved(source: Path, final: Path, staging: Path) -> None:
-    """Move by chunks through a staging folder, as gateways do, but in this process."""
+    """Move by chunks through a landing, as gateways do, but in this process."""
     entries = list_source(source)
     reader = SourceReader(os.fsencode(source), entries)
-    stage = Staging(os.fsencode(staging), entries)
-    stage.create()
-    for entry in files(entries):
-        digests = []
-        descriptor = reader.open(entry.index)
-        for offset in range(0, entry.size, CHUNK_BYTES):
-            view = memoryview(bytearray(min(CHUNK_BYTES, entry.size - offset)))
-            local.read_into(descriptor, view, offset)
-            digests.append(chunk_digest(view))
-            stage.write(entry.index, offset, view)
-        os.close(descriptor)
-        stage.verify(entry.index, root_digest(digests, entry.size), chunk_bytes=CHUNK_BYTES)
-    stage.place(os.fsencode(final))
+    landing = Landing(os.fsencode(staging), entries, chunk_bytes=CHUNK_BYTES, packed=False)
+    try:
+        roots = {}
+        for unit in landing.units:
+            digests = []
+            descriptor = reader.open(unit.index)
+            for chunk, offset in enumerate(range(0, unit.size, CHUNK_BYTES)):
+                view = memoryview(bytearray(min(CHUNK_BYTES, unit.size - offset)))
+                local.read_into(descriptor, view, offset)
+                digests.append(chunk_digest(view))
+                landing.write(unit, offset, view)
+                landing.done(unit, chunk, lambda: None)
+            os.close(descriptor)
+            roots[unit.index] = root_digest(digests, unit.size)
+        landing.confirm(roots)
+        landing.place(os.fsencode(final))
+    finally:
+        landing.close()
 
 
 def test_a_tree_arrives_with_names_modes_times_and_links(tmp_path: Path) -> None:
@@ -173,12 +178,39 @@ def test_what_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_flipped_byte_on_the_disk_is_found_by_reading_back(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"0123456789")
     entries = list_source(tmp_path / "source")
-    stage = Staging(os.fsencode(tmp_path / ".tradewind-x"), entries)
-    stage.create()
-    stage.write(0, 0, memoryview(b"0123456780"))
+    landing = Landing(
+        os.fsencode(tmp_path / ".tradewind-x"), entries, chunk_bytes=CHUNK_BYTES, packed=False
+    )
+    unit = landing.units[0]
+    landing.write(unit, 0, memoryview(b"0123456780"))
+    for chunk in (0, 1):
+        landing.done(unit, chunk, lambda: None)
     root = root_digest([chunk_digest(b"01234567"), chunk_digest(b"89")], 10)
     with pytest.raises(IntegrityError, match="not what was sent"):
-        stage.verify(0, root, chunk_bytes=CHUNK_BYTES)
+        landing.confirm({0: root})
+    landing.close()
+
+
+def test_more_files_than_may_be_open_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_files, "MOST_OPEN", 3)
+    (tmp_path / "source").mkdir()
+    for number in range(40):
+        (tmp_path / "source" / str(number)).write_bytes(bytes(20 + number))
+    before = len(os.listdir("/proc/self/fd"))
+    seen_open: list[int] = []
+    real = Disk.open
+
+    def counted(self: Disk, path: bytes) -> int:
+        found = real(self, path)
+        seen_open.append(len(os.listdir("/proc/self/fd")) - before)
+        return found
+
+    monkeypatch.setattr(Disk, "open", counted)
+    moved(tmp_path / "source", tmp_path / "final", tmp_path / ".tradewind-x")
+    assert seen(tmp_path / "final") == seen(tmp_path / "source")
+    assert max(seen_open) < 20
 
 
 def test_the_root_depends_on_order_and_size() -> None:
