@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from datasets.errors import InputError
+
+if TYPE_CHECKING:
+    from executor.operations.copied import Copied
 
 STORES = ("s3://", "gs://", "az://")
 
@@ -124,24 +128,7 @@ def cp(
             )
         else:
             done = download(place_of(source), Path(destination), given, options, observe)
-    if as_json:
-        told = {
-            "bytes": done.size_bytes,
-            "seconds": done.seconds,
-            "digest": done.digest,
-            "resumed_bytes": done.resumed_bytes,
-            "destination": done.final,
-        }
-        click.echo(json.dumps(told))
-        return
-    from datasets.units import gbps_of, render_duration, render_size
-
-    again = f", {render_size(done.resumed_bytes)} of it earlier" if done.resumed_bytes else ""
-    gbps = gbps_of(done.size_bytes - done.resumed_bytes, done.seconds)
-    click.echo(
-        f"{render_size(done.size_bytes)} at {done.final}{again}, read back and equal to the "
-        f"source: {render_duration(done.seconds)}, {gbps:.4g} Gbit/s; digest {done.digest}"
-    )
+    _tell(done, as_json)
 
 
 def _store_cp(source: str, destination: str, endpoint_url: str | None, as_json: bool) -> None:
@@ -158,17 +145,12 @@ def _store_cp(source: str, destination: str, endpoint_url: str | None, as_json: 
             done = download(source, Path(destination), options, observe)
         else:
             done = upload(Path(source), destination, options, observe)
+    _tell(done, as_json)
+
+
+def _tell(done: Copied, as_json: bool) -> None:
     if as_json:
-        told = {
-            "bytes": done.size_bytes,
-            "seconds": done.seconds,
-            "digest": done.digest,
-            "resumed_bytes": done.resumed_bytes,
-            "destination": done.final,
-            "objects": done.objects,
-            "confirmed": done.confirmed,
-        }
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(done.as_json()))
         return
     from datasets.units import gbps_of, render_duration, render_size
 

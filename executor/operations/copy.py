@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +57,7 @@ from executor.gateway.records import (
     roots_of,
 )
 from executor.gateway.transport import Closed, Connection, Idle
+from executor.operations.copied import Copied
 from executor.operations.moving import Begun, CopyOptions, Mover, Observe
 from executor.operations.site_client import Place, SiteClient
 from executor.site.client_file import ClientCredentials
@@ -70,17 +70,6 @@ from planner.dispatch import chunk_count
 WINDOW = 32
 # How often the end of a copy is asked for where the site is lost in the middle of it.
 CONFIRMATIONS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
-    """What `cp` did. `digest` is that of the one file, or over names, kinds and roots of all."""
-
-    size_bytes: int
-    seconds: float
-    digest: str
-    resumed_bytes: int
-    final: str
 
 
 def upload(

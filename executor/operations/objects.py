@@ -41,26 +41,7 @@ from executor.endpoints.store import (
 )
 from executor.endpoints.tally import Observe, Tally
 from executor.endpoints.workers import Step, carry_out
-
-READ_BACK = "read back"
-COMPARED = "checksum compared"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
-    """What a copy did. `digest` is the root of one object, or of the names and roots of many.
-
-    `confirmed` says how the destination was: read back, or the store's own checksum of each part
-    held against ours. `resumed_bytes` of `size_bytes` stood there before, by an earlier run.
-    """
-
-    size_bytes: int
-    seconds: float
-    digest: str
-    resumed_bytes: int
-    final: str
-    objects: int
-    confirmed: str
+from executor.operations.copied import COMPARED, READ_BACK, Copied
 
 
 def tree_digest(roots: dict[str, bytes]) -> str:

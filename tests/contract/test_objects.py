@@ -19,7 +19,8 @@ from executor.endpoints.obstore_store import ObstoreStore
 from executor.endpoints.open_store import open_store
 from executor.endpoints.store import CHUNK_BYTES, ObjectExists, StoreOptions, address_of
 from executor.operations import objects
-from executor.operations.objects import COMPARED, READ_BACK, download, upload
+from executor.operations.copied import COMPARED, READ_BACK
+from executor.operations.objects import download, upload
 from tests.s3_server import KEYS, client, moto_server
 
 pytestmark = pytest.mark.xdist_group("s3")

@@ -20,7 +20,8 @@ from executor.endpoints.local import chunk_digest, root_digest
 from executor.endpoints.object_download import partial_name
 from executor.endpoints.object_upload import SourceChanged
 from executor.endpoints.store import CHUNK_BYTES, ObjectChanged, StoreOptions
-from executor.operations.objects import COMPARED, READ_BACK, download, upload
+from executor.operations.copied import COMPARED, READ_BACK
+from executor.operations.objects import download, upload
 from tests.s3_server import KEYS, Asked, Proxy, client, moto_server, proxy_before
 
 pytestmark = pytest.mark.xdist_group("s3")
