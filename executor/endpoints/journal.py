@@ -71,7 +71,7 @@ class Journal:
         self._append([_sealed(_ATTEMPT, self.attempt, self.attempt)])
         return self.attempt
 
-    def add(self, chunks: Iterable[tuple[int, int]]) -> None:
+    def write(self, chunks: Iterable[tuple[int, int]]) -> None:
         """These (unit, chunk) are on disk; so is that, when this returns. Raises: OSError."""
         added: dict[int, IntervalSet] = {}
         for unit, chunk in chunks:
@@ -79,9 +79,11 @@ class Journal:
         self._append(
             [_sealed(unit, first, end) for unit, ranges in added.items() for first, end in ranges]
         )
-        for unit, ranges in added.items():
-            for first, end in ranges:
-                self.received.setdefault(unit, IntervalSet()).add(first, end)
+
+    def note(self, chunks: Iterable[tuple[int, int]]) -> None:
+        """`received` has them too: after `write`, which waits for the disk and touches it not."""
+        for unit, chunk in chunks:
+            self.received.setdefault(unit, IntervalSet()).add(chunk, chunk + 1)
 
     def forget(self, units: set[int]) -> None:
         """These units' chunks are not what they should be: they count as never having come.

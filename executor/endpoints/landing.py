@@ -133,6 +133,7 @@ class Landing:
         self._dressed: set[int] = set()
         self._umask = own_umask()
         self._open = OpenFiles(self._disk, lambda unit: self._path(unit.entries[0]))
+        self._writing = threading.Lock()  # what the journal's file is appended under
         self._changed = threading.Condition()
         self._arrived: list[_Arrived] = []
         self._committing = False
@@ -207,7 +208,7 @@ class Landing:
 
     def next_attempt(self) -> int:
         """As `Journal.next_attempt`."""
-        with self._changed:
+        with self._writing:
             return self._journal.next_attempt()
 
     def received(self) -> Mapping[int, list[tuple[int, int]]]:
@@ -313,8 +314,12 @@ class Landing:
         """To disk, into the journal, told: in that order."""
         if not self._in_memory:
             self._sync(batch)
+        chunks = [(arrived.unit.index, arrived.chunk) for arrived in batch]
+        # Not under the lock that every record takes: who receives need not wait for the disk.
+        with self._writing:
+            self._journal.write(chunks)
         with self._changed:
-            self._journal.add([(arrived.unit.index, arrived.chunk) for arrived in batch])
+            self._journal.note(chunks)
         for arrived in batch:
             arrived.then()
 
@@ -367,7 +372,7 @@ class Landing:
                 raise IntegrityError(f"Of {self._name(unit)} not every chunk arrived.")
         wrong = [unit for unit, root in self._roots_on_disk() if not self._is(unit, root, roots)]
         if wrong:
-            with self._changed:
+            with self._writing, self._changed:
                 self._journal.forget({unit.index for unit in wrong})
             names = ", ".join(self._name(unit) for unit in wrong[:3])
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""

@@ -255,7 +255,7 @@ def test_a_sparse_object_of_34_pib_costs_kilobytes(tmp_path: Path) -> None:
     chunks = chunk_count(34 << 50, 1 << 20)
     stripe = chunks // 16
     for number in range(400):
-        journal.add((0, lane * stripe + number) for lane in range(16))
+        journal.write((0, lane * stripe + number) for lane in range(16))
     journal.close()
     again = Journal(os.fsencode(tmp_path / "j"), Disk())
     assert list(again.received[0]) == [(lane * stripe, lane * stripe + 400) for lane in range(16)]
