@@ -204,7 +204,7 @@ def test_a_transfer_over_links_with_their_round_trips_and_loss(
     assert not [left for left in audit(ledger).left if left.transfer == run.transfer]
 
 
-# It removes what any dead client left: not beside the tests that kill some and look at what is left.
+# It removes what any dead client left: not beside tests that kill some and look at what is left.
 @pytest.mark.xdist_group("fault")
 def test_an_orphaned_link_is_found_by_its_marks_and_ended(
     backing: str, ledger: Ledger, tmp_path: Path
